@@ -1,0 +1,193 @@
+"""Attention with decomposed relative positions (Li et al., MViTv2, arXiv 2112.01526, section 4.1).
+
+For tokens on a grid of H rows and W columns, the score of query i at (r, c) and key j at (s, t) is
+
+    q_i . k_j / sqrt(d)  +  q_i . Rh[r - s]  +  q_i . Rw[c - t]
+
+with tables Rh, Rw learned per block; the relative terms use the unscaled query. `attention_reference` is that
+formula, for reading and testing. `attention` computes the same in bounded memory: only the scores of a few
+queries exist at a time. There is no mask: the zero padding of windows takes part, as in training.
+
+Shapes: queries [G, M, d], keys and values [G, N, d], where G counts the heads of all pictures (and windows)
+and N = H * W tokens in row-major order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .execution import Execution
+
+
+def relative_table(table: Tensor, length: int) -> Tensor:
+    """The relative position vectors of every pair of places on an axis.
+
+    Args:
+        table: [2 * L - 1, d], vector of offset o at row o + L - 1; resized linearly where L is not `length`.
+        length: places on the axis.
+
+    Returns:
+        [length, length, d]: entry [r, s] belongs to offset r - s.
+    """
+    offsets = 2 * length - 1
+    if table.shape[0] != offsets:
+        columns = table.float().t().unsqueeze(0)  # [1, d, 2L-1]
+        table = F.interpolate(columns, size=offsets, mode="linear").squeeze(0).t().to(table.dtype)
+    place = torch.arange(length, device=table.device)
+    return table[place[:, None] - place[None, :] + length - 1]
+
+
+@dataclass(frozen=True)
+class RelativePositions:
+    """Relative position vectors of a grid: rows [H, H, d], columns [W, W, d] (see `relative_table`)."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def scores_at(self, queries: Tensor, place: Tensor) -> Tensor:
+        """Relative terms of queries anywhere.
+
+        Args:
+            queries: [G, M, d].
+            place: [M], each query's place in the grid (row * W + column).
+
+        Returns:
+            [G, M, H * W], to be added to the scores.
+        """
+        width = self.columns.shape[0]
+        row = torch.div(place, width, rounding_mode="floor")
+        by_query = queries.transpose(0, 1)  # [M, G, d]
+        height_terms = by_query @ self.rows[row].transpose(1, 2)  # [M, G, H]
+        width_terms = by_query @ self.columns[place - row * width].transpose(1, 2)  # [M, G, W]
+        return (height_terms[..., :, None] + width_terms[..., None, :]).flatten(2).transpose(0, 1)
+
+    def scores_of_block(self, queries: Tensor, top: int, left: int, out: Tensor | None = None) -> Tensor:
+        """Relative terms of a block of neighbouring queries: `scores_at` in fewer, larger products.
+
+        Args:
+            queries: [G, rows, columns, d], the block whose first query stands at (top, left).
+            out: [G, rows * columns, H * W] to write to.
+        """
+        groups, rows, columns, _ = queries.shape
+        tables = self.rows[top:top + rows], self.columns[left:left + columns]
+        height_terms = queries @ tables[0].transpose(1, 2)  # [G, rows, columns, H]
+        width_terms = (queries.transpose(1, 2) @ tables[1].transpose(1, 2)).transpose(1, 2)  # [G, rows, columns, W]
+        height, width = height_terms.shape[-1], width_terms.shape[-1]
+        if out is None:
+            out = queries.new_empty(groups, rows * columns, height * width)
+        block = out.view(groups, rows, columns, height, width)
+        torch.add(height_terms[..., :, None], width_terms[..., None, :], out=block)
+        return out
+
+
+def attention_reference(
+    queries: Tensor, keys: Tensor, values: Tensor, relative: RelativePositions | None, place: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The formula as it stands, with all scores at once; differentiable.
+
+    Args:
+        queries, keys, values: see the module's shapes.
+        relative: relative positions of the keys' grid, or None for plain attention.
+        place: [M], each query's place in the grid; default: the queries are all tokens, in order.
+
+    Returns:
+        (result [G, M, d], probabilities [G, M, N]).
+    """
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)
+    if relative is not None:
+        place = torch.arange(queries.shape[-2], device=queries.device) if place is None else place
+        scores = scores + relative.scores_at(queries, place)
+    probabilities = scores.softmax(dim=-1)
+    return probabilities @ values, probabilities
+
+
+def query_blocks(grid: tuple[int, int], most: int) -> Iterator[tuple[int, int, int, int]]:
+    """Cuts a grid into blocks (top, bottom, left, right) of at most `most` places, in row-major order.
+
+    Whole rows where at least one fits, else pieces of a row.
+    """
+    height, width = grid
+    if most >= width:
+        for top in range(0, height, most // width):
+            yield top, min(top + most // width, height), 0, width
+        return
+    for row in range(height):
+        for left in range(0, width, most):
+            yield row, row + 1, left, min(left + most, width)
+
+
+def attention(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    relative: RelativePositions | None,
+    grid: tuple[int, int],
+    *,
+    place: Tensor | None = None,
+    run: Execution,
+) -> Tensor:
+    """`attention_reference` without ever holding more than `run.score_bytes` of scores.
+
+    Args:
+        queries, keys, values: see the module's shapes; keys and values are those of the whole grid.
+        relative: relative positions, or None.
+        grid: (H, W) of the keys.
+        place: [M], each query's place in the grid; default: the queries are all tokens, in order.
+        run: chunk size; its `step` is called after each chunk.
+
+    Returns:
+        [G, M, d], in the queries' dtype.
+    """
+    if torch.is_grad_enabled() and queries.requires_grad:
+        return attention_reference(queries, keys, values, relative, place)[0]
+    if relative is None:  # torch's own fused attention needs no bias, so it bounds its memory itself
+        return F.scaled_dot_product_attention(queries[None], keys[None], values[None])[0]
+    dtype = queries.dtype
+    if queries.device.type == "cpu":  # half precision brings attention nothing on a CPU but rounding errors
+        queries, keys, values = queries.float(), keys.float(), values.float()
+        relative = RelativePositions(relative.rows.float(), relative.columns.float())
+    (groups, count, _), tokens = queries.shape, keys.shape[1]
+    most = max(1, run.score_bytes // (queries.element_size() * tokens))  # queries per chunk
+    together = max(1, min(groups, most // count))  # groups per chunk: several only if all their queries fit
+    buffer = queries.new_empty(together * min(most, count) * tokens)
+    result = torch.empty_like(queries, dtype=dtype)
+    for first in range(0, groups, together):
+        g = slice(first, first + together)
+        for chunk, bias in _biases(relative, queries[g], grid, place, most, buffer):
+            result[g, chunk] = _attend(queries[g, chunk], keys[g], values[g], bias)
+            run.step()
+    return result
+
+
+def _biases(
+    relative: RelativePositions, queries: Tensor, grid: tuple[int, int], place: Tensor | None, most: int, buffer: Tensor
+) -> Iterator[tuple[slice, Tensor]]:
+    """The chunks of at most `most` queries, each with its relative terms; a chunk's are overwritten by the next's."""
+    groups, count, dim = queries.shape
+    if place is None:
+        for top, bottom, left, right in query_blocks(grid, most):
+            chunk = slice(top * grid[1] + left, (bottom - 1) * grid[1] + right)
+            block = queries[:, chunk].unflatten(1, (bottom - top, right - left))
+            size = (groups, chunk.stop - chunk.start, grid[0] * grid[1])
+            yield chunk, relative.scores_of_block(block, top, left, out=buffer[: math.prod(size)].view(size))
+        return
+    for start in range(0, count, most):
+        chunk = slice(start, min(start + most, count))
+        yield chunk, relative.scores_at(queries[:, chunk], place[chunk])
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v; overwrites bias [G, M, N]."""
+    if bias.device.type != "cpu":
+        return F.scaled_dot_product_attention(queries[None], keys[None], values[None], attn_mask=bias[None])[0]
+    # On the CPU the plain products win over the fused kernel: they add to the bias in place, and the chunk stays
+    # in the cache between the three steps (benchmarks/attention.py).
+    bias.baddbmm_(queries * queries.shape[-1] ** -0.5, keys.transpose(1, 2))
+    torch.softmax(bias, dim=-1, out=bias)
+    return torch.bmm(bias, values)

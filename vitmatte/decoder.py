@@ -1,0 +1,108 @@
+"""The detail capture module: convolutions on the picture, fused with the transformer's feature map.
+
+Source: Yao et al., arXiv 2305.15272, section 3.3. Parameter names are the hub's. With `folded` each BatchNorm
+is part of its convolution (`checkpoint.fold_batch_norm` folds the weights): the same function with fewer passes
+over memory, and no layer which ComfyUI cannot manage.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .config import VitMatteConfig
+
+HEAD_CHANNELS = 16  # of the head's inner layer, in every published net
+
+
+class ConvNormReLU(nn.Module):
+    """3x3 convolution, BatchNorm, ReLU."""
+
+    def __init__(self, config: VitMatteConfig, inputs: int, outputs: int, *, stride: int, folded: bool, ops: Any,
+                 **at: Any) -> None:
+        super().__init__()
+        self.conv = ops.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=folded, **at)
+        self.batch_norm = None if folded else nn.BatchNorm2d(outputs, eps=config.batch_norm_eps, **at)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
+        x = self.conv(x)
+        if self.batch_norm is not None:
+            x = self.batch_norm(x)
+        return x.relu_() if not torch.is_grad_enabled() else x.relu()
+
+
+class ConvStream(nn.Module):
+    """Detail maps of the picture at 1/2, 1/4, 1/8 of its size."""
+
+    def __init__(self, config: VitMatteConfig, **how: Any) -> None:
+        super().__init__()
+        channels = [config.vitdet.num_channels, *config.convstream_hidden_sizes]
+        self.convs = nn.ModuleList(
+            ConvNormReLU(config, i, o, stride=2, **how) for i, o in zip(channels, channels[1:], strict=False)
+        )
+
+    def forward(self, pixel_values: Tensor) -> list[Tensor]:
+        """[B, channels, H, W] to the maps, from the full size (the picture itself) down."""
+        maps = [pixel_values]
+        for conv in self.convs:
+            maps.append(conv(maps[-1]))
+        return maps
+
+
+class FusionBlock(nn.Module):
+    """Doubles the size of the features and mixes in the detail map of that size."""
+
+    def __init__(self, config: VitMatteConfig, inputs: int, outputs: int, **how: Any) -> None:
+        super().__init__()
+        self.conv = ConvNormReLU(config, inputs, outputs, stride=1, **how)
+
+    def forward(self, features: Tensor, details: Tensor) -> Tensor:
+        """features [B, F, H / 2, W / 2] and details [B, D, H, W] to [B, outputs, H, W]."""
+        features = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+        return self.conv(torch.cat([details, features], dim=1))
+
+
+class MattingHead(nn.Module):
+    """Features to the alpha's logit."""
+
+    def __init__(self, config: VitMatteConfig, *, folded: bool, ops: Any, **at: Any) -> None:
+        super().__init__()
+        inputs = config.fusion_hidden_sizes[-1]
+        # In place 1 transformers has a BatchNorm2d with torch's own epsilon, not the configuration's.
+        self.matting_convs = nn.Sequential(
+            ops.Conv2d(inputs, HEAD_CHANNELS, 3, padding=1, **at),
+            nn.Identity() if folded else nn.BatchNorm2d(HEAD_CHANNELS, **at),
+            nn.ReLU(),
+            ops.Conv2d(HEAD_CHANNELS, 1, 1, **at),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, F, H, W] to [B, 1, H, W]."""
+        return self.matting_convs(features)
+
+
+class DetailCapture(nn.Module):
+    """Feature map and picture to the alpha matte."""
+
+    def __init__(self, config: VitMatteConfig, *, folded: bool = False, operations: Any = nn, device: Any = None,
+                 dtype: Any = None) -> None:
+        super().__init__()
+        how = {"folded": folded, "ops": operations, "device": device, "dtype": dtype}
+        self.convstream = ConvStream(config, **how)
+        features = [config.hidden_size, *config.fusion_hidden_sizes]
+        details = [*reversed(config.convstream_hidden_sizes), config.vitdet.num_channels]
+        self.fusion_blocks = nn.ModuleList(
+            FusionBlock(config, i + d, o, **how) for i, d, o in zip(features, details, features[1:], strict=False)
+        )
+        self.matting_head = MattingHead(config, **how)
+
+    def forward(self, features: Tensor, pixel_values: Tensor) -> Tensor:
+        """features [B, C, H / 16, W / 16] and pixel_values [B, channels, H, W] to alphas [B, 1, H, W] in 0..1."""
+        details = self.convstream(pixel_values)
+        for block in self.fusion_blocks:
+            features = block(features, details.pop())
+        return torch.sigmoid(self.matting_head(features))

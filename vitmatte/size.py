@@ -1,0 +1,43 @@
+"""The one place that pads pictures to a multiple and crops them back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SizeContract:
+    """Sizes a net accepts: both sides a multiple of `divisor`, padded at the bottom and the right.
+
+    Args:
+        divisor: pixels (or tokens) that both sides must be a multiple of, at least 1.
+    """
+
+    divisor: int
+
+    def __post_init__(self) -> None:
+        if self.divisor < 1:
+            raise ValueError(f"divisor is {self.divisor}; expected a whole number of at least 1")
+
+    def padded(self, length: int) -> int:
+        """The smallest accepted length that holds `length`."""
+        return -(-length // self.divisor) * self.divisor
+
+    def accepts(self, height: int, width: int) -> bool:
+        """Whether a picture of this size needs no padding."""
+        return height % self.divisor == 0 and width % self.divisor == 0
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Zeros below and to the right of x [..., H, W]; x itself where it fits already."""
+        height, width = x.shape[-2:]
+        if self.accepts(height, width):
+            return x
+        return torch.nn.functional.pad(x, (0, self.padded(width) - width, 0, self.padded(height) - height))
+
+    @staticmethod
+    def crop(x: Tensor, height: int, width: int) -> Tensor:
+        """The top left [..., height, width] of x: what `pad` was given."""
+        return x[..., :height, :width]
