@@ -1,0 +1,35 @@
+"""ViTMatte in plain PyTorch: alpha mattes from a picture and a trimap.
+
+    from vitmatte import load_model, make_trimap, matte
+
+    model = load_model("vitmatte-tiny")
+    alpha = matte(model, image, make_trimap(mask, inner=10, outer=10))
+
+Pictures are [B, H, W, 3], masks, trimaps and mattes [B, H, W], all floating point in 0..1, 1 = foreground.
+"""
+
+from .checkpoint import load_net
+from .config import VitDetConfig, VitMatteConfig
+from .hub import RELEASED, DownloadError, download
+from .inference import MattingModel, load_model, matte
+from .model import ImageMattingOutput, VitMatteForImageMatting
+from .processing import VitMatteImageProcessor
+from .trimap import make_trimap
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RELEASED",
+    "DownloadError",
+    "ImageMattingOutput",
+    "MattingModel",
+    "VitDetConfig",
+    "VitMatteConfig",
+    "VitMatteForImageMatting",
+    "VitMatteImageProcessor",
+    "download",
+    "load_model",
+    "load_net",
+    "make_trimap",
+    "matte",
+]

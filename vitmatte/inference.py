@@ -1,0 +1,166 @@
+"""Pictures and trimaps in, alpha mattes out: the same size, the same place, known pixels as the trimap says."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import load_net
+from .execution import Execution
+from .hub import locate
+from .model import VitMatteForImageMatting
+from .processing import Preprocessing
+from .size import SizeContract
+from .trimap import check_plane, sure_areas
+
+Normalization = Literal["as_trained", "hub"]
+NORMALIZATIONS: tuple[Normalization, ...] = ("as_trained", "hub")
+
+# Resampling may overshoot 0..1 a little, which the net takes as it is; beyond this it is another scale.
+LOWEST, HIGHEST = -1.0, 2.0
+
+
+@dataclass(frozen=True)
+class MattingModel:
+    """A net together with the preprocessing it was trained with.
+
+    Args:
+        net: in evaluation mode.
+        preprocessing: what its input is made with.
+    """
+
+    net: VitMatteForImageMatting
+    preprocessing: Preprocessing
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str] = "vitmatte-tiny",
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    normalization: Normalization = "as_trained",
+    operations: Any = nn,
+    **download: Any,
+) -> MattingModel:
+    """Loads a model for `matte`.
+
+    Args:
+        name_or_path: "vitmatte-tiny" (bundled), a released model (`hub.RELEASED`; downloaded once if it is not on
+            disk), or a folder or file in any layout that `checkpoint` reads.
+        device: where to.
+        dtype: of the weights: float32, float16 or bfloat16.
+        normalization: "as_trained" feeds the net ImageNet-normalised pictures and 0.5 for unknown, as its authors
+            did in training; "hub" does as the preprocessor_config.json beside it says, as transformers does.
+        operations: see `VitMatteForImageMatting`.
+        download: folder, on_progress, check_interrupt, token: see `hub.locate` and `hub.download`.
+
+    Raises:
+        ValueError: for an argument, or a file that is no ViTMatte. FileNotFoundError: nothing there.
+        hub.DownloadError: a released model is not on disk and cannot be had.
+    """
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(f"normalization is {normalization!r}; expected one of {', '.join(NORMALIZATIONS)}")
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ValueError(f"dtype is {dtype}; expected torch.float32, float16 or bfloat16")
+    path = locate(name_or_path, **download)
+    net = load_net(path, operations=operations, folded=True, dtype=dtype, device=device).requires_grad_(False)
+    if normalization == "as_trained":
+        return MattingModel(net, Preprocessing())
+    return MattingModel(net, Preprocessing.from_folder(path if path.is_dir() else Path(path).parent))
+
+
+@torch.inference_mode()
+def matte(
+    model: MattingModel,
+    image: Tensor,
+    trimap: Tensor,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Alpha mattes.
+
+    Args:
+        model: from `load_model`.
+        image: [B, H, W, 3 or 4] (a fourth channel is ignored), floating point in 0..1, of any size from 1x1.
+        trimap: [B, H, W] or [H, W] of the same size: 0 background, 1 foreground (an 8-bit step from either is
+            still that), anything between unknown. One trimap serves many images, and one image many trimaps.
+        on_progress: called with (frames done, frames in all).
+        check_interrupt: called often; what it raises ends the call.
+        device, dtype: where and in which precision the net runs; default where and as its weights are.
+
+    Returns:
+        [B, H, W] float32 on the image's device: 0..1 where the trimap is unknown, exactly 0 and 1 elsewhere.
+
+    Raises:
+        ValueError: for shapes, sizes, counts, types or values other than described; the message names them.
+    """
+    trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
+    check_image(image)
+    check_plane(trimap, "trimap")
+    frames = common_count(image, trimap)
+    device, dtype = torch.device(device or model.net.device), dtype or model.net.dtype
+    known = _settled(trimap)
+    alpha = known.to(image.device).expand(frames, -1, -1).clone()
+    for i in range(frames):
+        if check_interrupt is not None:
+            check_interrupt()
+        picture, guide = (x[i % x.shape[0]] for x in (image, known))
+        unknown = (guide > 0) & (guide < 1)
+        if bool(unknown.any()):
+            run = Execution(step=check_interrupt) if check_interrupt is not None else Execution()
+            result = _one(model, picture.to(device, dtype), guide.to(device, dtype), run)
+            alpha[i] = torch.where(unknown.to(alpha.device), result.to(alpha.device, torch.float32), alpha[i])
+        if on_progress is not None:
+            on_progress(i + 1, frames)
+    return alpha
+
+
+def _settled(trimap: Tensor) -> Tensor:
+    """trimap as float32 with what is sure at exactly 0 and 1."""
+    foreground, background = sure_areas(trimap)
+    return trimap.float().masked_fill(background, 0.0).masked_fill(foreground, 1.0)
+
+
+def _one(model: MattingModel, image: Tensor, trimap: Tensor, run: Execution) -> Tensor:
+    """The net's alpha [H, W] for image [H, W, C] and trimap [H, W]."""
+    pixels = model.preprocessing.net_input(image[None, ..., :3], trimap[None])
+    alphas = model.net(pixels, run=run)["alphas"]
+    return SizeContract.crop(alphas[0, 0], *trimap.shape)
+
+
+def check_image(image: Tensor) -> None:
+    """Raises ValueError unless `image` is [B, H, W, 3 or 4] with at least one pixel, floating point around 0..1."""
+    if image.ndim != 4 or image.shape[-1] not in (3, 4):
+        raise ValueError(f"image has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
+    if image.numel() == 0:
+        raise ValueError(f"image has shape {list(image.shape)}: it is empty")
+    if not image.is_floating_point():
+        raise ValueError(f"image is {image.dtype}; expected floating point in 0..1: divide by 255")
+    low, high = (float(v) for v in torch.aminmax(image[..., :3].float()))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("image has values that are not finite (NaN or infinite)")
+    if low < LOWEST or high > HIGHEST:
+        raise ValueError(f"image has values from {low:g} to {high:g}; expected 0..1: divide 8-bit values by 255, "
+                         "tone-map high dynamic range first")
+
+
+def common_count(image: Tensor, trimap: Tensor) -> int:
+    """The number of frames that image [B, H, W, C] and trimap [B, H, W] make together; ValueError if they do not."""
+    sizes = tuple(image.shape[1:3]), tuple(trimap.shape[1:3])
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"image is {sizes[0][1]}x{sizes[0][0]} and trimap {sizes[1][1]}x{sizes[1][0]} (width x "
+                         "height); expected equal sizes: scale one to the other")
+    counts = image.shape[0], trimap.shape[0]
+    if counts[0] != counts[1] and 1 not in counts:
+        raise ValueError(f"{counts[0]} images and {counts[1]} trimaps; expected equal numbers, or one of either")
+    return max(counts)
