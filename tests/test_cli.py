@@ -1,0 +1,136 @@
+"""The command line: what it writes, says and returns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vitmatte.cli import main
+
+ROOT = Path(__file__).parents[1]
+PORTRAIT, MASK = ROOT / "examples" / "portrait.jpg", ROOT / "examples" / "portrait-mask.png"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of three small photographs and one of their masks."""
+    for folder in ("photos", "masks"):
+        (tmp_path / folder).mkdir()
+    portrait, mask = Image.open(PORTRAIT), Image.open(MASK)
+    for i, name in enumerate(("a", "b", "c with spaces")):
+        box = (380 + 20 * i, 20, 540 + 20 * i, 120)
+        portrait.crop(box).save(tmp_path / "photos" / f"{name}.jpg")
+        mask.crop(box).save(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "photos" / "notes.txt").write_text("not a picture")
+    return tmp_path
+
+
+def run(*arguments) -> int:
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def test_cutout_of_one_photograph(photos, capsys):
+    out, alpha = photos / "out" / "a.png", photos / "out" / "alpha.png"
+    assert run("cutout", photos / "photos/a.jpg", "--mask", photos / "masks/a.png", "-o", out, "--alpha", alpha,
+               "--inner", 6, "--outer", 8) == 0
+    assert capsys.readouterr().out.splitlines() == [str(out), str(alpha)]
+    cutout, matte = np.array(Image.open(out)), np.array(Image.open(alpha))
+    assert cutout.shape == (100, 160, 4) and matte.dtype == np.uint16 and matte.shape == (100, 160)
+    assert (cutout[..., :3] == np.array(Image.open(photos / "photos/a.jpg"))).all()
+    assert abs(cutout[..., 3] / 255 - matte / 65535).max() < 0.51 / 255
+    assert len(np.unique(matte)) > 1000  # not 256: no 8-bit step
+
+
+def test_trimap_then_cutout_equals_mask_then_cutout(photos):
+    photo, mask = photos / "photos/a.jpg", photos / "masks/a.png"
+    assert run("trimap", mask, "-o", photos / "t.png", "--inner", 5, "--outer", 7.5) == 0
+    assert sorted(np.unique(np.array(Image.open(photos / "t.png")))) == [0, 128, 255]
+    assert run("cutout", photo, "--trimap", photos / "t.png", "-o", photos / "1.png") == 0
+    assert run("cutout", photo, "--mask", mask, "-o", photos / "2.png", "--inner", 5, "--outer", 7.5) == 0
+    assert (np.array(Image.open(photos / "1.png")) == np.array(Image.open(photos / "2.png"))).all()
+
+
+def test_folders(photos, capsys):
+    assert run("cutout", photos / "photos", "--mask", photos / "masks", "-o", photos / "out", "--alpha",
+               photos / "alphas") == 0
+    for folder in ("out", "alphas"):
+        assert sorted(p.name for p in (photos / folder).iterdir()) == ["a.png", "b.png", "c with spaces.png"]
+    assert len(capsys.readouterr().out.splitlines()) == 6
+    assert run("trimap", photos / "masks", "-o", photos / "trimaps") == 0
+    assert len(list((photos / "trimaps").iterdir())) == 3
+
+
+def test_backgrounds(photos):
+    photo, mask = photos / "photos/a.jpg", photos / "masks/a.png"
+    assert run("cutout", photo, "--mask", mask, "-o", photos / "green.png", "--background", "#00ff00") == 0
+    green = np.array(Image.open(photos / "green.png"))
+    assert green.shape == (100, 160, 3) and (green[0, -1] == [0, 255, 0]).all()
+    assert run("cutout", photo, "--mask", mask, "-o", photos / "over.jpg", "--background", PORTRAIT) == 0
+    assert Image.open(photos / "over.jpg").size == (160, 100)
+
+
+def test_one_failure_does_not_stop_the_others(photos, capsys):
+    Image.new("L", (3, 3)).save(photos / "masks/b.png")
+    assert run("cutout", photos / "photos", "--mask", photos / "masks", "-o", photos / "out") == 1
+    assert sorted(p.name for p in (photos / "out").iterdir()) == ["a.png", "c with spaces.png"]
+    told = capsys.readouterr().err
+    assert "b.jpg with" in told and "image is 160x100 and trimap 3x3" in told and "1 of 3 pictures failed" in told
+
+
+def test_models(tmp_path, capsys):
+    assert run("models", "--models-folder", tmp_path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("vitmatte-tiny") and "bundled" in lines[0] and "preview" in lines[0]
+    assert sum("downloadable" in line and "non-commercial" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(("arguments", "status", "said"), [
+    (["cutout", "nothing.jpg", "--mask", "m.png", "-o", "o.png"], 1, "no picture nothing.jpg"),
+    (["cutout", PORTRAIT, "--mask", "nothing.png", "-o", "o.png"], 1, "no picture nothing.png"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.jpg"], 1, "has no transparency"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "green"], 1, "no picture green"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "#12"], 1, "expected #RRGGBB"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--model", "huge"], 1, "no model 'huge'"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--device", "abacus"], 1, "device 'abacus'"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--inner", "-3"], 1, "inner is -3"),
+    (["cutout", PORTRAIT.parent, "--mask", "nowhere", "-o", "out"], 1, "no folder nowhere"),
+    (["cutout", PORTRAIT, "-o", "o.png"], 2, "--mask"),
+    (["cutout", PORTRAIT, "--mask", MASK, "--trimap", MASK, "-o", "o.png"], 2, "not allowed with"),
+    (["download", "huge"], 2, "invalid choice"),
+    ([], 2, "required"),
+])
+def test_errors_and_exit_statuses(tmp_path, monkeypatch, capsys, arguments, status, said):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == status
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_mistakes_are_found_before_work(photos, capsys):
+    (photos / "masks/b.png").unlink()
+    assert run("cutout", photos / "photos", "--mask", photos / "masks", "-o", photos / "out") == 1
+    assert "1 of 3 pictures" in capsys.readouterr().err and not (photos / "out").exists()
+    assert run("cutout", photos / "photos", "--mask", MASK, "-o", photos / "out") == 1
+    assert "give folders for all" in capsys.readouterr().err
+
+
+def test_as_a_module(photos):
+    done = subprocess.run([sys.executable, "-m", "vitmatte", "models"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "vitmatte-tiny" in done.stdout
+
+
+def test_interruption_has_its_own_status(photos, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vitmatte.cli.matte", interrupted)
+    assert run("cutout", photos / "photos/a.jpg", "--mask", photos / "masks/a.png", "-o", photos / "o.png") == 130
+    assert "interrupted" in capsys.readouterr().err and not (photos / "o.png").exists()

@@ -1,0 +1,7 @@
+"""`python -m vitmatte`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
