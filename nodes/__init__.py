@@ -1,0 +1,1 @@
+"""ComfyUI's side of the pack: thin nodes, one file for its memory management, one for its folders."""

@@ -1,0 +1,74 @@
+"""The one file that talks to ComfyUI's memory management: devices, VRAM, interruption, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import comfy.model_management as management
+import comfy.model_patcher
+import comfy.ops
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ..vitmatte import MattingModel, load_model, matte
+from ..vitmatte.inference import Normalization
+from ..vitmatte.memory import activation_bytes
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def check_interrupt() -> None:
+    """Raises ComfyUI's own exception once the user has pressed cancel."""
+    management.throw_exception_if_processing_interrupted()
+
+
+def progress_bar() -> Callable[[int, int], None]:
+    """A callback (done, total) that moves the node's progress bar."""
+    bar = comfy.utils.ProgressBar(1)
+
+    def report(done: int, total: int) -> None:
+        bar.update_absolute(done, total)
+
+    return report
+
+
+class HostedModel:
+    """A matting model under ComfyUI's ModelPatcher; what a VITMATTE_MODEL wire carries.
+
+    Args:
+        name_or_path: see `load_model`; a released model that is not on disk is downloaded to `folder`.
+        precision: a key of `PRECISIONS`, or "auto": fp16 where ComfyUI would use it, else fp32.
+        normalization: see `load_model`.
+        folder: for downloads.
+    """
+
+    def __init__(self, name_or_path: str | Path, *, precision: str, normalization: Normalization, folder: str) -> None:
+        device = management.get_torch_device()
+        if precision == "auto":
+            precision = "fp16" if management.should_use_fp16(device) else "fp32"
+        self.dtype = PRECISIONS[precision]
+        self.model: MattingModel = load_model(
+            name_or_path,
+            device=management.unet_offload_device(),
+            dtype=self.dtype,
+            normalization=normalization,
+            operations=comfy.ops.manual_cast,
+            folder=folder,
+            on_progress=progress_bar(),
+            check_interrupt=check_interrupt,
+        )
+        # CoreModelPatcher is bound at start-up, to the dynamic patcher where the card can do that.
+        patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+        self.patcher = patcher(self.model.net, load_device=device, offload_device=management.unet_offload_device())
+
+    def matte(self, image: Tensor, trimap: Tensor) -> Tensor:
+        """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button."""
+        device = self.patcher.load_device
+        needed = activation_bytes(self.model.net.config, image.shape[1], image.shape[2], self.dtype)
+        management.load_models_gpu([self.patcher], memory_required=needed, force_full_load=True)
+        alpha = matte(replace(self.model, net=self.patcher.model), image, trimap, device=device, dtype=self.dtype,
+                      on_progress=progress_bar(), check_interrupt=check_interrupt)
+        return alpha.to(management.intermediate_device())

@@ -1,0 +1,50 @@
+"""ViTMatteModelLoader."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from . import folders
+from .host import PRECISIONS, HostedModel
+from .types import ViTMatteModel
+
+NORMALIZATIONS = {"as trained": "as_trained", "as on the hub": "hub"}
+
+
+class ViTMatteModelLoader(io.ComfyNode):
+    """Loads a ViTMatte."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ViTMatteModelLoader",
+            display_name="Load ViTMatte Model",
+            category="image/mask",
+            description="Loads a ViTMatte image matting model. The bundled one works offline; a released one is "
+                        "downloaded once, to models/vitmatte, when it is chosen and first run.",
+            inputs=[
+                io.Combo.Input("model_name", options=folders.choices(), default=folders.BUNDLED,
+                               tooltip="The bundled preview model, a model released by ViTMatte's authors (trained on "
+                                       "data with non-commercial or research terms), or a file in models/vitmatte."),
+                io.Combo.Input("precision", options=["auto", *PRECISIONS], default="auto",
+                               tooltip="auto: fp16 where ComfyUI uses it, else fp32."),
+                io.Combo.Input("normalization", options=list(NORMALIZATIONS), default="as trained",
+                               tooltip="as trained: the input the net was trained with. as on the hub: what "
+                                       "preprocessor_config.json says and transformers-based nodes feed it."),
+            ],
+            outputs=[ViTMatteModel.Output("model", display_name="model", tooltip="For ViTMatte Matting.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model_name: str, precision: str, normalization: str) -> str:
+        return folders.fingerprint(model_name)
+
+    @classmethod
+    def execute(cls, model_name: str, precision: str, normalization: str) -> io.NodeOutput:
+        for name, value, known in (("precision", precision, ("auto", *PRECISIONS)),
+                                   ("normalization", normalization, NORMALIZATIONS)):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+        return io.NodeOutput(HostedModel(folders.resolve(model_name), precision=precision,
+                                         normalization=NORMALIZATIONS[normalization],
+                                         folder=folders.download_folder()))

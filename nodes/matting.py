@@ -1,0 +1,37 @@
+"""ViTMatteMatting."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io, ui
+
+from .host import HostedModel
+from .preview import first_frames
+from .types import ViTMatteModel
+
+
+class ViTMatteMatting(io.ComfyNode):
+    """Picture and trimap to the alpha matte."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ViTMatteMatting",
+            display_name="ViTMatte Matting",
+            category="image/mask",
+            description="Computes the alpha matte of a picture at its full size, with every hair, from a trimap. "
+                        "Where the trimap is black or white the matte is the same. To cut out: invert it and use "
+                        "Join Image with Alpha.",
+            inputs=[
+                ViTMatteModel.Input("model", tooltip="From Load ViTMatte Model."),
+                io.Image.Input("image", tooltip="One picture or a batch; an alpha channel is ignored."),
+                io.Mask.Input("trimap", tooltip="0 = background, 1 = subject, anything between = unknown. As many as "
+                                                "pictures, or one for all, of the same size."),
+            ],
+            outputs=[io.Mask.Output("alpha", display_name="alpha", tooltip="The matte, 1 = opaque subject.")],
+        )
+
+    @classmethod
+    def execute(cls, model: HostedModel, image: torch.Tensor, trimap: torch.Tensor) -> io.NodeOutput:
+        alpha = model.matte(image, trimap)
+        return io.NodeOutput(alpha, ui=ui.PreviewMask(first_frames(alpha), cls=cls))

@@ -1,0 +1,64 @@
+"""As much of ComfyUI's V3 node interface as the pack's nodes use."""
+
+from types import SimpleNamespace
+
+
+class ComfyExtension:
+    pass
+
+
+class _Port:
+    def __init__(self, id=None, display_name=None, optional=False, tooltip=None, **rest):
+        self.id, self.display_name, self.optional, self.tooltip = id, display_name, optional, tooltip
+        self.__dict__.update(rest)
+
+
+def _type(io_type, *arguments):
+    class Input(_Port):
+        def __init__(self, id, *given, **rest):
+            super().__init__(id, **dict(zip(arguments, given, strict=False)), **rest)
+
+    class Output(_Port):
+        pass
+
+    Input.io_type = Output.io_type = io_type
+    return SimpleNamespace(Input=Input, Output=Output, io_type=io_type)
+
+
+class _Schema:
+    def __init__(self, node_id, display_name=None, category="sd", inputs=None, outputs=None, description="", **rest):
+        self.node_id, self.display_name, self.category, self.description = node_id, display_name, category, description
+        self.inputs, self.outputs = inputs or [], outputs or []
+        self.__dict__.update(rest)
+
+
+class _Node:
+    @classmethod
+    def GET_SCHEMA(cls):
+        return cls.define_schema()
+
+
+class _Output:
+    def __init__(self, *args, ui=None, expand=None, block_execution=None):
+        self.args, self.ui = args, ui
+
+    @property
+    def result(self):
+        return self.args or None
+
+
+class _PreviewMask:
+    def __init__(self, mask, animated=False, cls=None, **rest):
+        self.mask = mask
+
+    def as_dict(self):
+        frames = self.mask if self.mask.ndim == 3 else self.mask[None]
+        return {"images": [{"filename": f"{i}.png", "subfolder": "", "type": "temp"} for i in range(len(frames))]}
+
+
+io = SimpleNamespace(
+    ComfyNode=_Node, Schema=_Schema, NodeOutput=_Output, Custom=lambda io_type: _type(io_type),
+    Mask=_type("MASK"), Image=_type("IMAGE"), Float=_type("FLOAT"), Int=_type("INT"), Boolean=_type("BOOLEAN"),
+    Combo=_type("COMBO", "options"),
+)
+ui = SimpleNamespace(PreviewMask=_PreviewMask)

@@ -1,0 +1,205 @@
+"""The ComfyUI nodes, over stand-ins or, with COMFYUI_HOST set, inside a real ComfyUI."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import shutil
+import weakref
+from pathlib import Path
+
+import pack
+import pytest
+import torch
+from nets import assert_close, random_net
+
+from vitmatte import load_model, make_trimap, matte
+
+PACK, NODES = pack.load()
+BY_ID = {node.GET_SCHEMA().node_id: node for node in NODES}
+BUNDLED = "vitmatte-tiny (bundled)"
+
+import comfy.model_management as management  # noqa: E402  as the pack left them: real or stand-ins
+import comfy.utils  # noqa: E402
+import folder_paths  # noqa: E402
+
+
+def run(node_id: str, **inputs):
+    """What a node gives out, computed as ComfyUI does, under inference_mode."""
+    with torch.inference_mode():
+        return BY_ID[node_id].execute(**inputs).result[0]
+
+
+@pytest.fixture
+def models_folder():
+    folder = Path(folder_paths.get_folder_paths("vitmatte")[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return run("ViTMatteModelLoader", model_name=BUNDLED, precision="auto", normalization="as trained")
+
+
+IMAGE = torch.rand(1, 40, 56, 3)
+MASK = torch.zeros(1, 40, 56)
+MASK[..., 28:] = 1
+
+
+def test_every_node_explains_itself():
+    assert set(BY_ID) == {"ViTMatteModelLoader", "ViTMatteTrimap", "ViTMatteMatting"}
+    for node_id, node in BY_ID.items():
+        schema = node.GET_SCHEMA()
+        assert schema.display_name and len(schema.description) > 40 and schema.category, node_id
+        for port in [*schema.inputs, *schema.outputs]:
+            assert port.tooltip, f"{node_id}.{port.id}"
+        assert all(port.display_name for port in schema.outputs), node_id
+        lines = [line for line in inspect.getsource(node.execute).splitlines() if line.strip()]
+        assert len(lines) <= 25, f"{node_id} computes too much itself"
+
+
+def test_mask_to_matte_is_the_librarys(model):
+    trimap = run("ViTMatteTrimap", mask=MASK, inner=6.0, outer=4.5)
+    assert trimap.equal(make_trimap(MASK, inner=6, outer=4.5))
+    alpha = run("ViTMatteMatting", model=model, image=IMAGE, trimap=trimap)
+    assert_close(alpha, matte(load_model(), IMAGE, trimap), 1e-5)
+    assert alpha.dtype == torch.float32 and alpha.device == management.intermediate_device()
+
+
+def test_batches(model):
+    frames = torch.rand(4, 40, 56, 3)
+    trimap = run("ViTMatteTrimap", mask=MASK, inner=6.0, outer=6.0)
+    many = run("ViTMatteMatting", model=model, image=frames, trimap=trimap)
+    assert many.shape == (4, 40, 56)
+    assert_close(run("ViTMatteMatting", model=model, image=frames[2:3], trimap=trimap[0]), many[2:3], 1e-5)
+    rgba = torch.cat([frames, torch.rand(4, 40, 56, 1)], dim=-1)
+    assert_close(run("ViTMatteMatting", model=model, image=rgba, trimap=trimap), many, 0)
+    four = run("ViTMatteMatting", model=model, image=IMAGE, trimap=trimap.expand(4, -1, -1))
+    assert four.shape == (4, 40, 56)
+
+
+def test_masks_without_a_batch():
+    assert run("ViTMatteTrimap", mask=MASK[0], inner=1.0, outer=1.0).shape == (40, 56)
+
+
+@pytest.mark.parametrize(("image", "trimap", "said"), [
+    (IMAGE.expand(3, -1, -1, -1), MASK.expand(2, -1, -1), "3 images and 2 trimaps"),
+    (IMAGE, torch.zeros(1, 64, 64), "image is 56x40 and trimap 64x64"),
+    (IMAGE[:0], MASK, "it is empty"),
+    (IMAGE / 0, MASK, "not finite"),
+])
+def test_errors_say_what_is_wrong(model, image, trimap, said):
+    with pytest.raises(ValueError, match=said):
+        run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+
+
+def test_previews_are_few(model):
+    trimap = BY_ID["ViTMatteTrimap"].execute(mask=MASK.expand(40, -1, -1), inner=1.0, outer=1.0)
+    assert trimap.result[0].shape[0] == 40
+    assert len(trimap.ui.as_dict()["images"]) == 16
+
+
+def test_progress_and_cancel(model):
+    seen = []
+    comfy.utils.set_progress_bar_global_hook(lambda value, total, *_, **__: seen.append((value, total)))
+    try:
+        frames = IMAGE.expand(3, -1, -1, -1)
+        run("ViTMatteMatting", model=model, image=frames, trimap=torch.full((1, 40, 56), 0.5))
+        assert seen == sorted(seen) and seen[-1][0] == seen[-1][1]
+        management.interrupt_current_processing()
+        with pytest.raises(management.InterruptProcessingException):
+            run("ViTMatteMatting", model=model, image=frames, trimap=torch.full((1, 40, 56), 0.5))
+    finally:
+        comfy.utils.set_progress_bar_global_hook(None)
+        management.interrupt_current_processing(False)
+
+
+def test_memory_is_asked_for_through_comfyui(model, monkeypatch):
+    asked = []
+    real = management.load_models_gpu
+
+    def load(models, **how):
+        asked.append(how["memory_required"])
+        return real(models, **how)
+
+    monkeypatch.setattr(management, "load_models_gpu", load)
+    for side in (64, 128):
+        run("ViTMatteMatting", model=model, image=torch.rand(1, side, side, 3), trimap=torch.full((1, side, side), 0.5))
+    assert 0 < asked[0] < asked[1]
+
+
+def test_nothing_outlives_the_graph():
+    model = run("ViTMatteModelLoader", model_name=BUNDLED, precision="fp32", normalization="as on the hub")
+    run("ViTMatteMatting", model=model, image=IMAGE, trimap=MASK)
+    net = weakref.ref(model.model.net)
+    getattr(management, "loaded", []).clear()  # the stand-in's record
+    del model
+    gc.collect()
+    if pack.HOST:
+        management.cleanup_models()
+        gc.collect()
+    assert net() is None
+
+
+def test_choices_are_bundled_released_and_the_users_own(models_folder):
+    random_net().save_pretrained(models_folder / "mine")
+    (models_folder / "vitmatte-small-composition-1k").mkdir()
+    (models_folder / "vitmatte-small-composition-1k" / "model.safetensors").touch()
+    (models_folder / "readme.txt").touch()
+    names = BY_ID["ViTMatteModelLoader"].define_schema().inputs[0].options
+    assert names[0] == BUNDLED
+    assert names[1:5] == ["vitmatte-small-composition-1k", "vitmatte-base-composition-1k",
+                          "vitmatte-small-distinctions-646", "vitmatte-base-distinctions-646"]
+    assert [name.replace("\\", "/") for name in names[5:]] == ["mine/model.safetensors"]
+    model = run("ViTMatteModelLoader", model_name=names[5], precision="fp32", normalization="as trained")
+    assert run("ViTMatteMatting", model=model, image=IMAGE, trimap=MASK).shape == (1, 40, 56)
+
+
+def test_replaced_files_are_noticed(models_folder):
+    node = BY_ID["ViTMatteModelLoader"]
+    choice = {"precision": "fp32", "normalization": "as trained"}
+    (models_folder / "a.safetensors").write_bytes(b"1")
+    before = node.fingerprint_inputs(model_name="a.safetensors", **choice)
+    (models_folder / "a.safetensors").write_bytes(b"22")
+    assert node.fingerprint_inputs(model_name="a.safetensors", **choice) != before
+    assert node.fingerprint_inputs(model_name=BUNDLED, **choice) == BUNDLED
+    assert node.fingerprint_inputs(model_name="gone.safetensors", **choice) == "gone.safetensors"
+
+
+@pytest.mark.parametrize(("inputs", "error", "said"), [
+    ({"model_name": "nothing.safetensors"}, FileNotFoundError, "nothing.safetensors"),
+    ({"model_name": "../../etc/passwd"}, FileNotFoundError, "passwd"),
+    ({"precision": "int8"}, ValueError, "precision is 'int8'; expected one of auto, fp32"),
+    ({"normalization": "none"}, ValueError, "normalization is 'none'"),
+])
+def test_wrong_choices_are_refused(models_folder, inputs, error, said):
+    """ComfyUI before 0.8 does not check what a prompt says."""
+    chosen = {"model_name": BUNDLED, "precision": "auto", "normalization": "as trained", **inputs}
+    with pytest.raises(error, match=said):
+        run("ViTMatteModelLoader", **chosen)
+
+
+def test_corrupt_files_are_refused(models_folder):
+    (models_folder / "bad.safetensors").write_bytes(b"\x10" * 100)
+    with pytest.raises(ValueError, match=r"bad\.safetensors .*is not a whole safetensors file"):
+        run("ViTMatteModelLoader", model_name="bad.safetensors", precision="auto", normalization="as trained")
+
+
+def test_released_models_offline(models_folder, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(RuntimeError, match="HF_HUB_OFFLINE forbids") as error:
+        run("ViTMatteModelLoader", model_name="vitmatte-small-composition-1k", precision="auto",
+            normalization="as trained")
+    assert str(models_folder / "vitmatte-small-composition-1k") in str(error.value)
+
+
+def test_folders_named_in_extra_model_paths(tmp_path, monkeypatch):
+    """A folder that extra_model_paths.yaml put under our key keeps its place, and gains the suffixes."""
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", {"vitmatte": ([str(tmp_path)], set())})
+    PACK.folders.register()
+    paths, suffixes = folder_paths.folder_names_and_paths["vitmatte"]
+    assert paths[0] == str(tmp_path) and len(paths) == 2 and {".safetensors", ".pth", ".bin"} <= suffixes

@@ -1,0 +1,105 @@
+"""The shape of the house: who may import whom, and what may not be there at all."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = sorted((ROOT / "vitmatte").glob("*.py"))
+NODES = sorted((ROOT / "nodes").glob("*.py"))
+
+# Each module and what of the library it may import.
+ARROWS = {
+    "size": set(),
+    "files": set(),
+    "execution": set(),
+    "config": set(),
+    "trimap": set(),
+    "compositing": set(),
+    "image_files": {"files"},
+    "attention": {"execution"},
+    "backbone": {"attention", "config", "execution", "size"},
+    "decoder": {"config"},
+    "model": {"backbone", "checkpoint", "config", "decoder", "execution", "hub"},
+    "checkpoint": {"config", "files", "model"},
+    "processing": {"config", "files", "hub", "size"},
+    "hub": {"checkpoint", "config"},
+    "memory": {"config", "execution", "processing", "size"},
+    "inference": {"checkpoint", "execution", "hub", "model", "processing", "size", "trimap"},
+    "cli": {"compositing", "hub", "image_files", "inference", "trimap"},
+    "__main__": {"cli"},
+    "__init__": None,  # gathers the public names
+}
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """(relative level, module) of every import of a file, inside functions too."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(0, name.name) for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            found += [(node.level, module or name.name) for name in node.names]
+    return found
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_arrows_of_the_library(path):
+    allowed = ARROWS[path.stem]
+    ours = {module.split(".")[0] for level, module in imports(path) if level == 1}
+    assert allowed is None or ours <= allowed, f"{path.name} imports {sorted(ours - allowed)}"
+    assert all(level <= 1 for level, _ in imports(path)), f"{path.name} reaches out of the library"
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_the_library_knows_only_its_packages(path):
+    known = {*sys.stdlib_module_names, "torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock"}
+    strange = {module.split(".")[0] for level, module in imports(path) if level == 0} - known
+    assert not strange, f"{path.name} imports {sorted(strange)}"
+
+
+def test_one_file_talks_to_comfyuis_memory_management():
+    for path in NODES:
+        talks = any(level == 0 and module.startswith("comfy.") for level, module in imports(path))
+        assert talks == (path.stem == "host"), path.name
+        knows_folders = any(module == "folder_paths" for _, module in imports(path))
+        assert knows_folders == (path.stem == "folders"), path.name
+
+
+def test_the_library_runs_without_comfyui():
+    code = ("import sys, vitmatte, vitmatte.cli; strange = [m for m in sys.modules if m.split('.')[0] in "
+            "('comfy', 'comfy_api', 'folder_paths', 'nodes', 'transformers', 'cv2', 'kornia', 'scipy', "
+            "'huggingface_hub', 'safetensors')]; print(strange)")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_files_stay_small():
+    for path in [*LIBRARY, *NODES]:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path.name
+
+
+def test_the_same_packages_everywhere():
+    listed = (ROOT / "requirements.txt").read_text().split()
+    declared = re.search(r"^dependencies = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.S | re.M)
+    assert declared is not None and re.findall(r'"(.+?)"', declared[1]) == listed
+
+
+def test_one_version():
+    import vitmatte
+
+    assert f'version = "{vitmatte.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("pattern", [r"(?<!\.)\beval\(", r"\bexec\(", r"weights_only=False", r"pickle\.load",
+                                     r"os\.system", r"subprocess", r"trust_remote_code"])
+def test_nothing_that_runs_strangers_code(pattern):
+    for path in [*LIBRARY, *NODES, ROOT / "__init__.py"]:
+        assert not re.search(pattern, path.read_text(encoding="utf-8")), f"{pattern} in {path.name}"
