@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..vitmatte import MattingModel, load_model, matte
 from ..vitmatte.inference import Normalization
-from ..vitmatte.memory import activation_bytes
+from ..vitmatte.memory import Footprint, make_plan
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -67,8 +67,9 @@ class HostedModel:
     def matte(self, image: Tensor, trimap: Tensor) -> Tensor:
         """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button."""
         device = self.patcher.load_device
-        needed = activation_bytes(self.model.net.config, image.shape[1], image.shape[2], self.dtype)
-        management.load_models_gpu([self.patcher], memory_required=needed, force_full_load=True)
+        footprint = Footprint(self.model.net.config, image.shape[1], image.shape[2], self.dtype, device.type)
+        plan = make_plan(footprint, device=device.type)
+        management.load_models_gpu([self.patcher], memory_required=plan.peak_bytes, force_full_load=True)
         alpha = matte(replace(self.model, net=self.patcher.model), image, trimap, device=device, dtype=self.dtype,
                       on_progress=progress_bar(), check_interrupt=check_interrupt)
         return alpha.to(management.intermediate_device())

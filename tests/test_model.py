@@ -8,7 +8,7 @@ from nets import assert_close, random_input, random_net, small_config
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting
 from vitmatte.attention import RelativePositions, attention, attention_reference, query_blocks, relative_table
-from vitmatte.backbone import drop_path
+from vitmatte.block import drop_path
 from vitmatte.execution import Execution
 
 GRIDS = [(1, 1), (1, 7), (5, 3), (8, 8), (6, 11)]
@@ -40,13 +40,13 @@ def test_reference_is_the_formula(grid):
 
 
 @pytest.mark.parametrize("with_relative", [True, False])
-@pytest.mark.parametrize("score_bytes", [1, 64, 300, 1000, 10**6])
+@pytest.mark.parametrize("piece_bytes", [1, 64, 300, 1000, 10**6])
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 @torch.inference_mode()
-def test_any_chunk_gives_the_same(grid, score_bytes, with_relative):
+def test_any_chunk_gives_the_same(grid, piece_bytes, with_relative):
     queries, keys, values, relative = random_attention(grid)
     relative = relative if with_relative else None
-    run = Execution(score_bytes)
+    run = Execution(score_bytes=piece_bytes)
     expected, _ = attention_reference(queries, keys, values, relative)
     assert_close(attention(queries, keys, values, relative, grid, run=run), expected, 2e-6)
     place = torch.randperm(grid[0] * grid[1])[: 1 + grid[0] * grid[1] // 2].sort().values
@@ -88,13 +88,13 @@ def test_step_is_called_and_may_end_the_run():
 
     calls = []
 
-    def step():
+    def step(work):
         calls.append(None)
         if len(calls) == 3:
             raise Stop
 
     with torch.inference_mode(), pytest.raises(Stop):
-        random_net()(random_input(96, 96), run=Execution(score_bytes=4096, step=step))
+        random_net()(random_input(96, 96), run=Execution(piece_bytes=4096, step=step))
     assert len(calls) == 3
 
 

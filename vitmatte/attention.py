@@ -86,6 +86,13 @@ class RelativePositions:
         return out
 
 
+# From this many queries on torch's fused CPU kernel works in blocks of 256 and overtakes the plain products, whose
+# scores leave the cache (benchmarks/attention.py).
+FUSED_QUERIES = 768
+# Queries anywhere take their own copies of the position tables: that many at a time.
+MOST_PLACES = 256
+
+
 def attention_reference(
     queries: Tensor, keys: Tensor, values: Tensor, relative: RelativePositions | None, place: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -129,8 +136,9 @@ def attention(
     relative: RelativePositions | None,
     grid: tuple[int, int],
     *,
-    place: Tensor | None = None,
     run: Execution,
+    place: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """`attention_reference` without ever holding more than `run.score_bytes` of scores.
 
@@ -138,30 +146,35 @@ def attention(
         queries, keys, values: see the module's shapes; keys and values are those of the whole grid.
         relative: relative positions, or None.
         grid: (H, W) of the keys.
-        place: [M], each query's place in the grid; default: the queries are all tokens, in order.
         run: chunk size; its `step` is called after each chunk.
+        place: [M], each query's place in the grid; default: the queries are all tokens, in order.
+        out: to write to; may be the queries themselves.
 
     Returns:
         [G, M, d], in the queries' dtype.
     """
     if torch.is_grad_enabled() and queries.requires_grad:
         return attention_reference(queries, keys, values, relative, place)[0]
+    (groups, count, dim), tokens = queries.shape, keys.shape[1]
     if relative is None:  # torch's own fused attention needs no bias, so it bounds its memory itself
-        return F.scaled_dot_product_attention(queries[None], keys[None], values[None])[0]
-    dtype = queries.dtype
-    if queries.device.type == "cpu":  # half precision brings attention nothing on a CPU but rounding errors
-        queries, keys, values = queries.float(), keys.float(), values.float()
-        relative = RelativePositions(relative.rows.float(), relative.columns.float())
-    (groups, count, _), tokens = queries.shape, keys.shape[1]
-    most = max(1, run.score_bytes // (queries.element_size() * tokens))  # queries per chunk
+        result = F.scaled_dot_product_attention(queries[None], keys[None], values[None])[0]
+        run.step(groups * count * tokens * dim * 2)
+        return result
+    result = torch.empty_like(queries) if out is None else out
+    wide = torch.float32 if queries.device.type == "cpu" else queries.dtype
+    if wide != queries.dtype:  # half precision brings attention nothing on a CPU but rounding errors
+        relative = RelativePositions(relative.rows.to(wide), relative.columns.to(wide))
+    most = max(1, run.score_bytes // (wide.itemsize * tokens))  # queries per chunk
+    if place is not None:
+        most = min(most, MOST_PLACES)
     together = max(1, min(groups, most // count))  # groups per chunk: several only if all their queries fit
-    buffer = queries.new_empty(together * min(most, count) * tokens)
-    result = torch.empty_like(queries, dtype=dtype)
+    buffer = run.scratch(together * min(most, count) * tokens, wide, queries.device)
     for first in range(0, groups, together):
         g = slice(first, first + together)
-        for chunk, bias in _biases(relative, queries[g], grid, place, most, buffer):
-            result[g, chunk] = _attend(queries[g, chunk], keys[g], values[g], bias)
-            run.step()
+        q, k, v = queries[g].to(wide), keys[g].to(wide), values[g].to(wide)
+        for chunk, bias in _biases(relative, q, grid, place, most, buffer):
+            result[g, chunk] = _attend(q[:, chunk], k, v, bias)
+            run.step(bias.numel() * dim * 2)
     return result
 
 
@@ -184,10 +197,9 @@ def _biases(
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v; overwrites bias [G, M, N]."""
-    if bias.device.type != "cpu":
+    if bias.device.type != "cpu" or queries.shape[1] >= FUSED_QUERIES:
         return F.scaled_dot_product_attention(queries[None], keys[None], values[None], attn_mask=bias[None])[0]
-    # On the CPU the plain products win over the fused kernel: they add to the bias in place, and the chunk stays
-    # in the cache between the three steps (benchmarks/attention.py).
+    # The products add to the bias in place, and the chunk stays in the cache between the three steps.
     bias.baddbmm_(queries * queries.shape[-1] ** -0.5, keys.transpose(1, 2))
     torch.softmax(bias, dim=-1, out=bias)
     return torch.bmm(bias, values)

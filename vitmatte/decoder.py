@@ -7,13 +7,16 @@ over memory, and no layer which ComfyUI cannot manage.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import VitMatteConfig
+from .execution import Execution, Region
+from .size import Span
+from .tiles import DecoderShape, Tile
 
 HEAD_CHANNELS = 16  # of the head's inner layer, in every published net
 
@@ -99,6 +102,7 @@ class DetailCapture(nn.Module):
             FusionBlock(config, i + d, o, **how) for i, d, o in zip(features, details, features[1:], strict=False)
         )
         self.matting_head = MattingHead(config, **how)
+        self.shape = decoder_shape(config)
 
     def forward(self, features: Tensor, pixel_values: Tensor) -> Tensor:
         """features [B, C, H / 16, W / 16] and pixel_values [B, channels, H, W] to alphas [B, 1, H, W] in 0..1."""
@@ -106,3 +110,86 @@ class DetailCapture(nn.Module):
         for block in self.fusion_blocks:
             features = block(features, details.pop())
         return torch.sigmoid(self.matting_head(features))
+
+    @torch.no_grad()
+    def infer(self, features: Tensor, region: Region, tile: Tile, run: Execution) -> Tensor:
+        """The same function for one tile of the matte, which costs the tile's work and memory only.
+
+        Args:
+            features: [B, C, H / 16, W / 16] of the whole picture.
+            region: reads the picture; see `execution.Region`.
+            tile: see `tiles`.
+            run: lends the memory for the largest maps.
+
+        Returns:
+            [B, tile's rows, tile's columns] in 0..1.
+        """
+        rows, columns = tile.rows, tile.columns
+        details = self._details(region, tile)
+        top = len(rows.joined)
+        x = features[..., slice(*rows.features[top]), slice(*columns.features[top])]
+        for level, block in zip(reversed(range(top)), self.fusion_blocks, strict=True):
+            joined = rows.joined[level], columns.joined[level]
+            detail = _cut(details.pop(), joined, (rows.details[level][0], columns.details[level][0]))
+            x = cast(FusionBlock, block).conv(_joined(detail, x, run))
+            # Next to an edge that is not the picture's, enlargement and convolution did not see what lies beyond.
+            x = _cut(x, (rows.features[level], columns.features[level]), (joined[0][0], joined[1][0]))
+        x = _cut(self.matting_head(x), (rows.matte, columns.matte), (rows.features[0][0], columns.features[0][0]))
+        return torch.sigmoid(x.squeeze(1))
+
+    def _details(self, region: Region, tile: Tile) -> list[Tensor]:
+        """The detail maps of a tile, from the full size (the picture itself) down."""
+        rows, columns = tile.rows.details, tile.columns.details
+        maps = [region(rows[0], columns[0]).contiguous(memory_format=torch.channels_last)]
+        for level, conv in enumerate(self.convstream.convs, start=1):
+            starts = rows[level][0], columns[level][0]
+            # Two places before what the first output stands on, so that strides stay in step; its own is cut off.
+            first = tuple(max(0, 2 * start - 2) for start in starts)
+            ends = 2 * rows[level][1], 2 * columns[level][1]
+            source = _cut(maps[-1], ((first[0], ends[0]), (first[1], ends[1])),
+                          (rows[level - 1][0], columns[level - 1][0]))
+            maps.append(conv(source)[..., starts[0] - first[0] // 2:, starts[1] - first[1] // 2:])
+        return maps
+
+
+def _joined(details: Tensor, features: Tensor, run: Execution) -> Tensor:
+    """details [B, D, 2H, 2W] and features [B, F, H, W], enlarged by two, as one map [B, D + F, 2H, 2W].
+
+    The map is in scratch memory. The enlargement is torch's bilinear one without aligned corners: 3/4 of the place
+    below and 1/4 of its neighbour on that side, which at the edge is itself.
+    """
+    coarse = features.permute(0, 2, 3, 1)
+    (batch, height, width, fine), channels = coarse.shape, details.shape[1]
+    size = batch * 2 * height * 2 * width * (channels + fine)
+    memory = run.scratch(size + batch * height * 2 * width * fine, details.dtype, details.device)
+    joined = memory[:size].view(batch, 2 * height, 2 * width, channels + fine)
+    joined[..., :channels] = details.permute(0, 2, 3, 1)
+    wide = memory[size:].view(batch, height, 2 * width, fine)
+    _enlarge(coarse, wide[:, :, 0::2], wide[:, :, 1::2], axis=2)
+    _enlarge(wide, joined[:, 0::2, :, channels:], joined[:, 1::2, :, channels:], axis=1)
+    return joined.permute(0, 3, 1, 2)
+
+
+def _enlarge(x: Tensor, even: Tensor, odd: Tensor, axis: int) -> None:
+    """Writes the even and the odd places of x, enlarged by two along an axis."""
+    count = x.shape[axis] - 1
+    first, after = x.narrow(axis, 0, count), x.narrow(axis, 1, count)
+    torch.lerp(after, first, 0.25, out=even.narrow(axis, 1, count))
+    torch.lerp(first, after, 0.25, out=odd.narrow(axis, 0, count))
+    even.select(axis, 0).copy_(x.select(axis, 0))
+    odd.select(axis, -1).copy_(x.select(axis, -1))
+
+
+def _cut(x: Tensor, wanted: tuple[Span, Span], origin: tuple[int, int]) -> Tensor:
+    """The wanted rows and columns of a map [..., H, W] whose first place is the origin."""
+    (top, bottom), (left, right) = wanted
+    return x[..., top - origin[0]:bottom - origin[0], left - origin[1]:right - origin[1]]
+
+
+def decoder_shape(config: VitMatteConfig) -> DecoderShape:
+    """The channels of a configuration's decoder, by level."""
+    return DecoderShape(
+        details=(config.vitdet.num_channels, *config.convstream_hidden_sizes),
+        features=(*reversed(config.fusion_hidden_sizes), config.hidden_size),
+        head=HEAD_CHANNELS,
+    )

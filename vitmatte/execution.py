@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
-# One chunk of attention scores: large enough for full-speed products, small enough to stay in a CPU's last-level
-# cache (measured in benchmarks/; 4 to 16 MiB are equally good, 64 MiB loses a quarter).
-SCORE_BYTES = 8 * 2**20
+from .size import Span
+
+# Size of the pieces that work is cut into on a CPU: large enough for full-speed products, small enough that a piece
+# stays in the last-level cache between its steps (4 to 16 MiB are equally good, 64 MiB loses a quarter).
+CPU_PIECE = 8 * 2**20
+CPU_SCORES = 16 * 2**20
 
 
-def _nothing() -> None:
+# Reads the net's input in pieces: rows (top, bottom) and columns (left, right) of the padded picture, in pixels, to
+# [B, channels, bottom - top, right - left].
+Region = Callable[[Span, Span], Tensor]
+
+
+def _nothing(work: int) -> None:
     return None
 
 
@@ -21,12 +30,36 @@ class Execution:
     """Passed down through one run of the net; never kept by it.
 
     Args:
-        score_bytes: size of the largest piece of attention scores held at once, in bytes. The result does not
-            depend on it beyond rounding.
-        step: called between pieces of work; raising from it ends the run (interrupts, progress).
+        piece_bytes: size of the largest temporary tensor that a piece of work makes, where the work can be cut that
+            small. The result does not depend on it beyond rounding.
+        score_bytes: the same for a chunk of attention scores.
+        step: called after each piece of work with the multiply-adds done; raising from it ends the run.
+        strided: global blocks attend among every second token of every second row, in four groups, as
+            Matte-Anything does: a quarter of the work, and another result.
         tables: relative position tables already resized in this run, by parameter and length.
     """
 
-    score_bytes: int = SCORE_BYTES
-    step: Callable[[], None] = _nothing
+    piece_bytes: int = CPU_PIECE
+    score_bytes: int = CPU_SCORES
+    step: Callable[[int], None] = _nothing
+    strided: bool = False
     tables: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    _scratch: Tensor | None = field(default=None, repr=False)
+
+    def scratch(self, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """[count] numbers to compute with until the next call, which may give the same memory again.
+
+        One buffer that grows to what is asked of it: fresh memory for every piece costs a CPU more time than the
+        arithmetic on it, and scatters the heap.
+        """
+        size = count * dtype.itemsize
+        if self._scratch is None or self._scratch.numel() < size or self._scratch.device != device:
+            self._scratch = None  # before the larger one is made
+            self._scratch = torch.empty(size, dtype=torch.uint8, device=device)
+        return self._scratch[:size].view(dtype)
+
+    def pieces(self, count: int, bytes_each: int) -> Iterator[tuple[int, int]]:
+        """Cuts `count` things of `bytes_each` into runs (start, stop) that fit a piece; at least one thing each."""
+        size = max(1, self.piece_bytes // bytes_each)
+        for start in range(0, count, size):
+            yield start, min(start + size, count)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,31 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import load_net
-from .execution import Execution
+from .frame import FrameTask, MattingModel, is_out_of_memory
 from .hub import locate
-from .model import VitMatteForImageMatting
 from .processing import Preprocessing
-from .size import SizeContract
 from .trimap import check_plane, sure_areas
 
 Normalization = Literal["as_trained", "hub"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("as_trained", "hub")
+Strategy = Literal["exact", "grid"]
+STRATEGIES: tuple[Strategy, ...] = ("exact", "grid")
+
+STEPS = 100  # of progress, per frame
 
 # Resampling may overshoot 0..1 a little, which the net takes as it is; beyond this it is another scale.
 LOWEST, HIGHEST = -1.0, 2.0
-
-
-@dataclass(frozen=True)
-class MattingModel:
-    """A net together with the preprocessing it was trained with.
-
-    Args:
-        net: in evaluation mode.
-        preprocessing: what its input is made with.
-    """
-
-    net: VitMatteForImageMatting
-    preprocessing: Preprocessing
 
 
 def load_model(
@@ -82,10 +70,14 @@ def matte(
     image: Tensor,
     trimap: Tensor,
     *,
+    memory_limit: int | None = None,
+    strategy: Strategy = "exact",
     on_progress: Callable[[int, int], None] | None = None,
     check_interrupt: Callable[[], None] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    is_out_of_memory: Callable[[Exception], bool] = is_out_of_memory,
+    free_memory: Callable[[], None] | None = None,
 ) -> Tensor:
     """Alpha mattes.
 
@@ -94,34 +86,47 @@ def matte(
         image: [B, H, W, 3 or 4] (a fourth channel is ignored), floating point in 0..1, of any size from 1x1.
         trimap: [B, H, W] or [H, W] of the same size: 0 background, 1 foreground (an 8-bit step from either is
             still that), anything between unknown. One trimap serves many images, and one image many trimaps.
-        on_progress: called with (frames done, frames in all).
+        memory_limit: bytes that a frame may take besides the weights and the tensors given; None for what is fastest.
+            The result does not depend on it beyond rounding.
+        strategy: "exact", or "grid": global attention among every second token only (Matte-Anything's; a quarter of
+            its work, at a cost in accuracy), for very large pictures.
+        on_progress: called with (steps done, steps in all), also within a frame.
         check_interrupt: called often; what it raises ends the call.
         device, dtype: where and in which precision the net runs; default where and as its weights are.
+        is_out_of_memory, free_memory: tell and clear up a lack of memory, after which the frame is tried again in
+            smaller pieces, and at last on the CPU; never at another size.
 
     Returns:
         [B, H, W] float32 on the image's device: 0..1 where the trimap is unknown, exactly 0 and 1 elsewhere.
 
     Raises:
         ValueError: for shapes, sizes, counts, types or values other than described; the message names them.
+        MemoryLimitError: a limit below the least that a frame of this size takes.
     """
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy is {strategy!r}; expected one of {', '.join(STRATEGIES)}")
     trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
     check_image(image)
     check_plane(trimap, "trimap")
     frames = common_count(image, trimap)
-    device, dtype = torch.device(device or model.net.device), dtype or model.net.dtype
-    known = _settled(trimap)
-    alpha = known.to(image.device).expand(frames, -1, -1).clone()
+    alpha = torch.empty(frames, *image.shape[1:3], device=image.device)
+    task: FrameTask | None = None
     for i in range(frames):
         if check_interrupt is not None:
             check_interrupt()
-        picture, guide = (x[i % x.shape[0]] for x in (image, known))
+        guide = _settled(trimap[i % trimap.shape[0]])
         unknown = (guide > 0) & (guide < 1)
+        alpha[i] = guide
         if bool(unknown.any()):
-            run = Execution(step=check_interrupt) if check_interrupt is not None else Execution()
-            result = _one(model, picture.to(device, dtype), guide.to(device, dtype), run)
-            alpha[i] = torch.where(unknown.to(alpha.device), result.to(alpha.device, torch.float32), alpha[i])
+            if task is None:
+                task = FrameTask(
+                    model, image.shape[1], image.shape[2], torch.device(device or model.net.device),
+                    dtype or model.net.dtype, memory_limit, strategy == "grid", is_out_of_memory, free_memory,
+                )
+            step = _reporter(i, frames, on_progress, check_interrupt)
+            task.run(image[i % image.shape[0], ..., :3], guide, unknown, alpha[i], step)
         if on_progress is not None:
-            on_progress(i + 1, frames)
+            on_progress((i + 1) * STEPS, frames * STEPS)
     return alpha
 
 
@@ -131,11 +136,25 @@ def _settled(trimap: Tensor) -> Tensor:
     return trimap.float().masked_fill(background, 0.0).masked_fill(foreground, 1.0)
 
 
-def _one(model: MattingModel, image: Tensor, trimap: Tensor, run: Execution) -> Tensor:
-    """The net's alpha [H, W] for image [H, W, C] and trimap [H, W]."""
-    pixels = model.preprocessing.net_input(image[None, ..., :3], trimap[None])
-    alphas = model.net(pixels, run=run)["alphas"]
-    return SizeContract.crop(alphas[0, 0], *trimap.shape)
+def _reporter(
+    frame: int,
+    frames: int,
+    on_progress: Callable[[int, int], None] | None,
+    check_interrupt: Callable[[], None] | None,
+) -> Callable[[float], None]:
+    """A callback for the share of one frame that is done, which interrupts and reports each step once."""
+    reported = 0
+
+    def step(share: float) -> None:
+        nonlocal reported
+        if check_interrupt is not None:
+            check_interrupt()
+        done = min(STEPS - 1, int(share * STEPS))
+        if on_progress is not None and done > reported:
+            reported = done
+            on_progress(frame * STEPS + done, frames * STEPS)
+
+    return step
 
 
 def check_image(image: Tensor) -> None:

@@ -1,27 +1,179 @@
-"""How much memory a matte takes, in whole numbers, before anything runs."""
+"""The memory plan: how a matte is computed within a budget, in whole numbers, before anything runs."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
 from .config import VitMatteConfig
-from .execution import SCORE_BYTES
+from .decoder import decoder_shape
+from .execution import CPU_PIECE, CPU_SCORES
 from .processing import DIVISOR
-from .size import SizeContract
+from .size import SizeContract, Span
+
+MEBI = 2**20
+
+# Sides of the decoder's tiles, in pixels. On a CPU 256 and more are equally fast (benchmarks/parts.py); smaller ones
+# compute much of their surroundings twice.
+SIDES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
+CPU_SIDE = 256
+# A chunk of attention scores on a CPU holds this many queries where pictures are large (see attention.FUSED_QUERIES),
+# up to the given size.
+CPU_QUERIES, CPU_MOST_SCORES = 1024, 256 * MEBI
+ACCELERATOR_PIECE = 256 * MEBI
+SMALLEST_PIECE, SMALLEST_SCORES = MEBI // 4, MEBI // 4
+
+# What a piece of the transformer's work has alive besides the tokens, in pieces: the normed band, its queries, keys
+# and values, the same padded and in windows, the result.
+PIECES_ALIVE = 4
+# Workspace of the libraries underneath (packed matrices, convolution scratch), and what allocators keep.
+WORKSPACE = 32 * MEBI
 
 
-def activation_bytes(config: VitMatteConfig, height: int, width: int, dtype: torch.dtype) -> int:
-    """An upper bound of the memory that one frame takes besides the weights.
+class MemoryLimitError(ValueError):
+    """The memory limit is below what the picture takes at the least; the message says how much that is."""
 
-    Counts the largest maps alive at once: in the decoder, at full size, the last fusion's upsampled, joined and
-    convolved features and the head's inner layer; in the backbone a few copies of the tokens' queries, keys, values.
+
+@dataclass(frozen=True)
+class Plan:
+    """How frames of one size are computed.
+
+    Args:
+        piece_bytes, score_bytes: see `Execution`.
+        side: largest side of the decoder's tiles, in pixels.
+        peak_bytes: memory taken at most, besides the weights and the caller's own tensors, one matte included.
     """
-    contract = SizeContract(DIVISOR)
-    pixels = contract.padded(height) * contract.padded(width)
-    streams, fusions = config.convstream_hidden_sizes, config.fusion_hidden_sizes
-    channels = config.vitdet.num_channels
-    last = fusions[-2] + (channels + fusions[-2]) + fusions[-1] + 2 * 16  # at full size
-    details = channels + sum(size / 4 ** (i + 1) for i, size in enumerate(streams))
-    tokens = pixels / 4 ** len(fusions)
-    backbone = tokens * config.hidden_size * 3 * 4
-    return int((pixels * (last + details) + backbone) * dtype.itemsize) + 2 * SCORE_BYTES
+
+    piece_bytes: int
+    score_bytes: int
+    side: int
+    peak_bytes: int
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The sides of tiles that this plan allows."""
+        return tuple(side for side in SIDES if side <= self.side)
+
+
+def make_plan(footprint: Footprint, *, device: str = "cpu", memory_limit: int | None = None) -> Plan:
+    """The fastest plan within a budget.
+
+    Args:
+        footprint: the net and the frame.
+        device: type of the device, such as "cpu" or "cuda".
+        memory_limit: bytes, besides the weights and the caller's own tensors; None for what is fastest.
+
+    Raises:
+        MemoryLimitError: when not even the smallest pieces and tiles keep the limit.
+    """
+    if device == "cpu":
+        scores = min(CPU_MOST_SCORES, max(CPU_SCORES, CPU_QUERIES * footprint.places * 4))
+        fastest = footprint.plan(CPU_PIECE, scores, CPU_SIDE)
+    else:
+        fastest = footprint.plan(ACCELERATOR_PIECE, ACCELERATOR_PIECE, SIDES[0])
+    plan = fastest
+    if memory_limit is not None and plan.peak_bytes > memory_limit:
+        for plan in smaller(fastest, footprint):
+            if plan.peak_bytes <= memory_limit:
+                break
+        else:
+            raise MemoryLimitError(
+                f"memory_limit is {memory_limit:,} bytes; a frame of {footprint.width}x{footprint.height} takes at "
+                f"least {plan.peak_bytes:,} with this model and precision"
+            )
+    return plan
+
+
+def smaller(plan: Plan, footprint: Footprint) -> Iterator[Plan]:
+    """Plans that take less and less, down to the smallest there is: what costs the least time shrinks first."""
+    piece, scores, side = plan.piece_bytes, plan.score_bytes, plan.side
+    smallest = SMALLEST_PIECE, SMALLEST_SCORES, SIDES[-1]
+    while (piece, scores, side) != smallest:
+        scores = max(SMALLEST_SCORES, scores // 2)
+        if scores < 16 * MEBI:
+            side = next((s for s in SIDES if s < side), SIDES[-1])
+        if scores < 8 * MEBI:
+            piece = max(SMALLEST_PIECE, piece // 2)
+        yield footprint.plan(piece, scores, side)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """A net and a frame, and what computing one with the other takes, in bytes.
+
+    Args:
+        config: the net's.
+        height, width: of the frame, in pixels.
+        dtype: what the net computes in.
+        device: type of the device.
+        strided: see `Execution`.
+    """
+
+    config: VitMatteConfig
+    height: int
+    width: int
+    dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+    strided: bool = False
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Tokens (rows, columns)."""
+        contract, patch = SizeContract(DIVISOR), 2 ** len(self.config.fusion_hidden_sizes)
+        return contract.padded(self.height) // patch, contract.padded(self.width) // patch
+
+    @property
+    def places(self) -> int:
+        """Tokens."""
+        return self.grid[0] * self.grid[1]
+
+    def plan(self, piece: int, scores: int, side: int) -> Plan:
+        """The plan with these sizes.
+
+        Its peak is a sum of what the transformer and what the decoder takes, though one follows the other: memory
+        that an allocator got back in small pieces is of little use for large ones.
+        """
+        tokens = self.places * self.config.hidden_size * self.dtype.itemsize
+        maps, scratch = self._tile(side)
+        frame = self.height * self.width * (4 + 1 + 4)  # trimap, unknown area, matte
+        peak = (WORKSPACE + frame + tokens * self._copies() + self._pieces(piece) + maps
+                + max(scratch, self._scores(scores)))
+        return Plan(piece, scores, side, peak)
+
+    def _copies(self) -> int:
+        """How often all tokens are there: tokens, a global block's queries, keys and values; strided, once more."""
+        backbone = self.config.vitdet
+        if len(set(backbone.window_block_indices)) == backbone.num_hidden_layers:
+            return 2
+        return 5 if self.strided else 4
+
+    def _pieces(self, piece: int) -> int:
+        backbone = self.config.vitdet
+        window = backbone.window_size if backbone.window_block_indices else 0
+        contract = SizeContract(max(1, window))
+        row = 3 * backbone.hidden_size * self.dtype.itemsize
+        whole = contract.padded(self.grid[0]) * contract.padded(self.grid[1]) * row
+        smallest = window * contract.padded(self.grid[1]) * row  # a row of windows is not cut
+        return min(whole, max(piece, smallest)) * PIECES_ALIVE
+
+    def _scores(self, scores: int) -> int:
+        width = 4 if self.device == "cpu" else self.dtype.itemsize
+        heads = self.config.vitdet.num_attention_heads
+        return max(self.places * width, min(scores, heads * self.places**2 * width))
+
+    def _tile(self, side: int) -> tuple[int, int]:
+        """Bytes of (maps, scratch) of one tile of the decoder."""
+        contract, shape = SizeContract(DIVISOR), decoder_shape(self.config)
+        height, width = contract.padded(self.height), contract.padded(self.width)
+        tile = shape.tile(_middle(side, height), _middle(side, width), height, width)
+        maps, scratch = shape.peak(tile)
+        return maps * self.dtype.itemsize, scratch * self.dtype.itemsize
+
+
+def _middle(side: int, size: int) -> Span:
+    """A tile's span where it has surroundings on both sides, if it has any."""
+    side = min(side, size)
+    start = (size - side) // 2
+    return start, start + side

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .backbone import VitDetBackbone, VitDetResidual
+from .backbone import VitDetBackbone
+from .block import VitDetResidual
 from .config import VitMatteConfig
 from .decoder import DetailCapture
 from .execution import Execution

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .config import PREPROCESSOR_NAME, read_json
 from .files import whole_file
-from .size import SizeContract
+from .size import SizeContract, Span
 
 # hustvl trained and published its nets with ImageNet's statistics (configs/common/model.py there); the hub's
 # preprocessor_config.json says 0.5, so that every user of it feeds the nets another input than they know.
@@ -43,11 +43,32 @@ class Preprocessing:
     def net_input(self, image: Tensor, trimap: Tensor) -> Tensor:
         """image [B, H, W, 3] and trimap [B, H, W] (0, 1, or between for unknown) to [B, 4, H', W'] of the image's
         dtype."""
+        return SizeContract(self.divisor).pad(self._channels(image, trimap).permute(0, 3, 1, 2))
+
+    def region(
+        self, image: Tensor, trimap: Tensor, rows: Span, columns: Span, device: torch.device, dtype: torch.dtype
+    ) -> Tensor:
+        """A rectangle of `net_input` of image [H, W, 3] and trimap [H, W], without making the rest of it.
+
+        Args:
+            rows, columns: (start, stop) in pixels of the padded picture.
+            device, dtype: of the result.
+
+        Returns:
+            [1, 4, rows, columns].
+        """
+        (top, bottom), (left, right) = rows, columns
+        picture, guide = (x[top:bottom, left:right].to(device, torch.float32) for x in (image, trimap))
+        inside = self._channels(picture, guide).to(dtype).permute(2, 0, 1).unsqueeze(0)
+        missing = bottom - top - picture.shape[0], right - left - picture.shape[1]
+        return torch.nn.functional.pad(inside, (0, missing[1], 0, missing[0])) if any(missing) else inside
+
+    def _channels(self, image: Tensor, trimap: Tensor) -> Tensor:
+        """Normalised image [..., 3] and trimap [...] as [..., 4]."""
         mean, std = image.new_tensor(self.mean), image.new_tensor(self.std)
         if self.unknown is not None:
             trimap = torch.where((trimap > 0) & (trimap < 1), self.unknown, trimap)
-        channels = torch.cat([(image - mean) / std, trimap.to(image.dtype).unsqueeze(-1)], dim=-1)
-        return SizeContract(self.divisor).pad(channels.permute(0, 3, 1, 2))
+        return torch.cat([(image - mean) / std, trimap.to(image.dtype).unsqueeze(-1)], dim=-1)
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str]) -> Preprocessing:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+Span = tuple[int, int]  # start and stop of places along one axis
+
 
 @dataclass(frozen=True)
 class SizeContract:
