@@ -68,7 +68,7 @@ class HostedModel:
         """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button."""
         device = self.patcher.load_device
         footprint = Footprint(self.model.net.config, image.shape[1], image.shape[2], self.dtype, device.type)
-        plan = make_plan(footprint, device=device.type)
+        plan = make_plan(footprint, count=max(image.shape[0], trimap.shape[0]))
         management.load_models_gpu([self.patcher], memory_required=plan.peak_bytes, force_full_load=True)
         alpha = matte(replace(self.model, net=self.patcher.model), image, trimap, device=device, dtype=self.dtype,
                       on_progress=progress_bar(), check_interrupt=check_interrupt)

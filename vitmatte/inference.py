@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import load_net
-from .frame import FrameTask, MattingModel, is_out_of_memory
+from .frame import Frame, FrameTask, MattingModel, free_memory, is_out_of_memory
 from .hub import locate
 from .processing import Preprocessing
 from .trimap import check_plane, sure_areas
@@ -77,7 +77,7 @@ def matte(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     is_out_of_memory: Callable[[Exception], bool] = is_out_of_memory,
-    free_memory: Callable[[], None] | None = None,
+    free_memory: Callable[[], None] = free_memory,
 ) -> Tensor:
     """Alpha mattes.
 
@@ -111,21 +111,24 @@ def matte(
     frames = common_count(image, trimap)
     alpha = torch.empty(frames, *image.shape[1:3], device=image.device)
     task: FrameTask | None = None
+    waiting: list[Frame] = []
     for i in range(frames):
         if check_interrupt is not None:
             check_interrupt()
-        guide = _settled(trimap[i % trimap.shape[0]])
-        unknown = (guide > 0) & (guide < 1)
-        alpha[i] = guide
-        if bool(unknown.any()):
-            if task is None:
-                task = FrameTask(
-                    model, image.shape[1], image.shape[2], torch.device(device or model.net.device),
-                    dtype or model.net.dtype, memory_limit, strategy == "grid", is_out_of_memory, free_memory,
-                )
-            step = _reporter(i, frames, on_progress, check_interrupt)
-            task.run(image[i % image.shape[0], ..., :3], guide, unknown, alpha[i], step)
-        if on_progress is not None:
+        alpha[i] = guide = _settled(trimap[i % trimap.shape[0]])
+        frame = Frame(image[i % image.shape[0], ..., :3], guide, alpha[i])
+        if bool(frame.unknown.any()):
+            waiting.append(frame)
+            task = task or FrameTask(
+                model, image.shape[1], image.shape[2], torch.device(device or model.net.device),
+                dtype or model.net.dtype, count=frames - i, memory_limit=memory_limit, strided=strategy == "grid",
+                is_out_of_memory=is_out_of_memory, free_memory=free_memory,
+            )
+        if waiting and task is not None and (len(waiting) == task.plan.frames or i == frames - 1):
+            step = _reporter(i + 1 - len(waiting), len(waiting), frames, on_progress, check_interrupt)
+            task.run(waiting, step)
+            waiting = []
+        if on_progress is not None and not waiting:
             on_progress((i + 1) * STEPS, frames * STEPS)
     return alpha
 
@@ -137,22 +140,23 @@ def _settled(trimap: Tensor) -> Tensor:
 
 
 def _reporter(
-    frame: int,
+    first: int,
+    count: int,
     frames: int,
     on_progress: Callable[[int, int], None] | None,
     check_interrupt: Callable[[], None] | None,
 ) -> Callable[[float], None]:
-    """A callback for the share of one frame that is done, which interrupts and reports each step once."""
+    """A callback for the share of `count` frames that is done, which interrupts and reports each step once."""
     reported = 0
 
     def step(share: float) -> None:
         nonlocal reported
         if check_interrupt is not None:
             check_interrupt()
-        done = min(STEPS - 1, int(share * STEPS))
+        done = min(count * STEPS - 1, int(share * count * STEPS))
         if on_progress is not None and done > reported:
             reported = done
-            on_progress(frame * STEPS + done, frames * STEPS)
+            on_progress(first * STEPS + done, frames * STEPS)
 
     return step
 
