@@ -131,8 +131,8 @@ def row(entry: dict[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-HEAD = ("| net | picture | unknown | ours | peak | transformers | peak | time ratio | memory ratio | largest difference "
-        "| of product rate |\n|---|---|---|---|---|---|---|---|---|---|---|")
+HEAD = ("| net | picture | unknown | ours | peak | transformers | peak | time ratio | memory ratio "
+        "| largest difference | of product rate |\n|---|---|---|---|---|---|---|---|---|---|---|")
 
 
 def main() -> None:

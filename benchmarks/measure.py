@@ -94,5 +94,6 @@ def machine(device: str) -> str:
         info = Path("/proc/cpuinfo")
         lines = info.read_text().splitlines() if info.exists() else []
         models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        name = f"{models[0] if models else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+        processor = models[0] if models else platform.processor() or platform.machine()
+        name = f"{processor}, {torch.get_num_threads()} threads"
     return f"{name}; {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}"

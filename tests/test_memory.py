@@ -82,9 +82,8 @@ def test_larger_frames_take_more():
 
 def test_the_limit_changes_nothing_but_the_memory():
     image, trimap = torch.rand(1, 200, 150, 3), torch.full((1, 200, 150), 0.5)
-    least = make_plan(Footprint(MODEL.net.config, 200, 150))
-    for least in smaller(least, Footprint(MODEL.net.config, 200, 150)):
-        pass
+    footprint = Footprint(MODEL.net.config, 200, 150)
+    least = list(smaller(make_plan(footprint), footprint))[-1]
     expected = matte(MODEL, image, trimap)
     assert_close(matte(MODEL, image, trimap, memory_limit=least.peak_bytes), expected, 1e-5)
     with pytest.raises(MemoryLimitError, match=r"memory_limit is 1,000 bytes; a frame of 150x200 takes at least"):

@@ -1,9 +1,9 @@
 """Enlarging features by two and convolving them: together with the detail map, or before the enlargement.
 
-The enlargement is torch's bilinear one without aligned corners: 3/4 of the place below and 1/4 of its neighbour on that
-side, which at the edge is itself. Convolution and enlargement are both linear, so each of a 3x3 convolution's nine taps,
-a product at every place, may come first, at a quarter of the places; what is left is to enlarge the nine results, shift
-them and add. That is a quarter of the multiplications, and the same function up to rounding.
+The enlargement is torch's bilinear one without aligned corners: 3/4 of the place below and 1/4 of its neighbour on
+that side, which at the edge is itself. Convolution and enlargement are both linear, so each of a 3x3 convolution's nine
+taps, a product at every place, may come first, at a quarter of the places; what is left is to enlarge the nine results,
+shift them and add. That is a quarter of the multiplications, and the same function up to rounding.
 """
 
 from __future__ import annotations

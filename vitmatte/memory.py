@@ -96,11 +96,11 @@ def _fastest(footprint: Footprint, frames: int) -> Plan:
 
 def within(plan: Plan, footprint: Footprint, budget: int) -> Plan:
     """The plan where it keeps the budget (bytes), else the first smaller one that does, else the smallest."""
-    if plan.peak_bytes > budget:
-        for plan in smaller(plan, footprint):
-            if plan.peak_bytes <= budget:
-                break
-    return plan
+    fits = plan
+    plans = smaller(plan, footprint)
+    while fits.peak_bytes > budget and (less := next(plans, None)) is not None:
+        fits = less
+    return fits
 
 
 def smaller(plan: Plan, footprint: Footprint) -> Iterator[Plan]:
