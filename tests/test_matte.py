@@ -81,7 +81,7 @@ def test_without_unknown_pixels_the_net_is_not_run(scene, value, monkeypatch):
 
 def test_weights_that_are_elsewhere_are_named(scene):
     model = MattingModel(random_net(), Preprocessing())
-    with pytest.raises(ValueError, match=r"weights are torch.float32 on cpu, and it is to run in torch.float16 on cuda"):
+    with pytest.raises(ValueError, match=r"are torch.float32 on cpu, and it is to run in torch.float16 on cuda"):
         matte(model, *scene, device="cuda", dtype=torch.float16)
 
 

@@ -33,7 +33,7 @@ ARROWS = {
     "checkpoint": {"config", "files", "model"},
     "processing": {"config", "files", "hub", "size"},
     "hub": {"checkpoint", "config"},
-    "work": {"config", "size"},
+    "work": {"config"},
     "memory": {"config", "decoder", "execution", "processing", "size"},
     "frame": {"execution", "memory", "model", "processing", "size", "tiles", "work"},
     "inference": {"checkpoint", "frame", "hub", "processing", "trimap"},

@@ -141,6 +141,7 @@ def attention(
     *,
     run: Execution,
     place: Tensor | None = None,
+    block: tuple[int, int] | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """`attention_reference` without ever holding more than `run.score_bytes` of scores.
@@ -150,13 +151,15 @@ def attention(
         relative: relative positions, or None.
         grid: (H, W) of the keys.
         run: chunk size; its `step` is called after each chunk.
-        place: [M], each query's place in the grid; default: the queries are all tokens, in order.
+        place: [M], each query's place in the grid; default: the queries are a block of it.
+        block: (rows, columns) at the grid's top left whose tokens, in order, are the queries; default: the whole grid.
         out: to write to; may be the queries themselves.
 
     Returns:
         [G, M, d], in the queries' dtype.
     """
     if torch.is_grad_enabled() and queries.requires_grad:
+        assert block is None
         return attention_reference(queries, keys, values, relative, place)[0]
     (groups, count, dim), tokens = queries.shape, keys.shape[1]
     if relative is None:  # torch's own fused attention needs no bias, so it bounds its memory itself
@@ -183,24 +186,25 @@ def attention(
         g = slice(first, first + together)
         narrow = queries.dtype if halves else wide
         q, k, v = queries[g].to(narrow), keys[g].to(narrow), values[g].to(narrow)
-        for chunk, bias in _biases(relative, q, grid, place, most, buffer):
+        for chunk, bias in _biases(relative, q, block or grid, tokens, place, most, buffer):
             result[g, chunk] = _attend(q[:, chunk], k, v, bias, products)
             run.step(bias.numel() * dim * 2)
     return result
 
 
 def _biases(
-    relative: RelativePositions, queries: Tensor, grid: tuple[int, int], place: Tensor | None, most: int, buffer: Tensor
+    relative: RelativePositions, queries: Tensor, block: tuple[int, int], tokens: int, place: Tensor | None, most: int,
+    buffer: Tensor,
 ) -> Iterator[tuple[slice, Tensor]]:
     """The chunks of at most `most` queries, each with its relative terms; a chunk's are overwritten by the next's."""
     groups, count, _ = queries.shape
     queries = queries.to(buffer.dtype)
     if place is None:
-        for top, bottom, left, right in query_blocks(grid, most):
-            chunk = slice(top * grid[1] + left, (bottom - 1) * grid[1] + right)
-            block = queries[:, chunk].unflatten(1, (bottom - top, right - left))
-            size = (groups, chunk.stop - chunk.start, grid[0] * grid[1])
-            yield chunk, relative.scores_of_block(block, top, left, out=buffer[: math.prod(size)].view(size))
+        for top, bottom, left, right in query_blocks(block, most):
+            chunk = slice(top * block[1] + left, (bottom - 1) * block[1] + right)
+            part = queries[:, chunk].unflatten(1, (bottom - top, right - left))
+            size = (groups, chunk.stop - chunk.start, tokens)
+            yield chunk, relative.scores_of_block(part, top, left, out=buffer[: math.prod(size)].view(size))
         return
     for start in range(0, count, most):
         chunk = slice(start, min(start + most, count))

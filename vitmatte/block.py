@@ -90,6 +90,28 @@ class VitDetAttention(nn.Module):
         result = result.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, rows * size[0], columns * size[1], channels)
         return self.proj(result[:, :height, :width])
 
+    def infer_windows(self, x: Tensor, run: Execution) -> Tensor:
+        """`forward` in windows, without the queries of the padding: tokens [B, H, W, C] to the same."""
+        batch, height, width, _ = x.shape
+        window, size = self.window, (self.window, self.window)
+        relative = self.positions(size, x, run)
+        padding = self.qkv(x.new_zeros(1, x.shape[-1])).view(3, 1, 1, 1, self.heads, 1, 1, self.dim)[1:]
+        qkv = self.qkv(x).view(batch, height, width, 3, self.heads, self.dim)
+        result = x.new_empty(batch, height, width, self.heads, self.dim)
+        for top, bottom, rows in _parts(height, window):
+            for left, right, columns in _parts(width, window):
+                part = _cells(qkv[:, top:bottom, left:right], rows, columns).permute(5, 0, 1, 3, 6, 2, 4, 7)
+                queries = part[0].reshape(-1, rows * columns, self.dim)  # [3, B, down, across, heads, rows, columns, d]
+                keys_values = part[1:]
+                if (rows, columns) != size:  # padding is zero before this layer: its values are the layer's bias
+                    keys_values = padding.expand(2, *part.shape[1:5], *size, self.dim).clone()
+                    keys_values[..., :rows, :columns, :] = part[1:]
+                keys, values = keys_values.reshape(2, -1, window * window, self.dim)
+                found = attention(queries, keys, values, relative, size, run=run, block=(rows, columns))
+                found = found.view(part.shape[1:]).permute(0, 1, 4, 2, 5, 3, 6)
+                _cells(result[:, top:bottom, left:right], rows, columns).copy_(found)
+        return self.proj(result.flatten(3))
+
     def forward(self, x: Tensor, run: Execution, probabilities: list[Tensor] | None = None) -> Tensor:
         """All tokens [B, H, W, C] at once, to the same; also appends the attention probabilities to a given list."""
         size = (self.window, self.window) if self.window else (x.shape[1], x.shape[2])
@@ -156,6 +178,28 @@ class VitDetLayer(nn.Module):
         self.drop_path_rate = config.drop_path_rate * index / max(1, config.num_hidden_layers - 1)
         self.residual = VitDetResidual(config, ops, **at) if index in config.residual_block_indices else None
 
+    def infer_windows(self, x: Tensor, run: Execution) -> Tensor:
+        """`forward` in windows, without the queries of the padding: tokens [B, H, W, C] to the same."""
+        batch, height, width, _ = x.shape
+        window, size = self.window, (self.window, self.window)
+        relative = self.positions(size, x, run)
+        padding = self.qkv(x.new_zeros(1, x.shape[-1])).view(3, 1, 1, 1, self.heads, 1, 1, self.dim)[1:]
+        qkv = self.qkv(x).view(batch, height, width, 3, self.heads, self.dim)
+        result = x.new_empty(batch, height, width, self.heads, self.dim)
+        for top, bottom, rows in _parts(height, window):
+            for left, right, columns in _parts(width, window):
+                part = _cells(qkv[:, top:bottom, left:right], rows, columns).permute(5, 0, 1, 3, 6, 2, 4, 7)
+                queries = part[0].reshape(-1, rows * columns, self.dim)  # [3, B, down, across, heads, rows, columns, d]
+                keys_values = part[1:]
+                if (rows, columns) != size:  # padding is zero before this layer: its values are the layer's bias
+                    keys_values = padding.expand(2, *part.shape[1:5], *size, self.dim).clone()
+                    keys_values[..., :rows, :columns, :] = part[1:]
+                keys, values = keys_values.reshape(2, -1, window * window, self.dim)
+                found = attention(queries, keys, values, relative, size, run=run, block=(rows, columns))
+                found = found.view(part.shape[1:]).permute(0, 1, 4, 2, 5, 3, 6)
+                _cells(result[:, top:bottom, left:right], rows, columns).copy_(found)
+        return self.proj(result.flatten(3))
+
     def forward(self, x: Tensor, run: Execution, probabilities: list[Tensor] | None = None) -> Tensor:
         """Tokens [B, H, W, C] to the same, all at once and differentiably."""
         y = self.attention(self.norm1(x), run, probabilities)
@@ -202,7 +246,7 @@ class VitDetLayer(nn.Module):
         row = batch * window * SizeContract(window).padded(width) * 3 * channels * x.element_size()
         for first, last in run.pieces(SizeContract(window).padded(height) // window, row):
             band = x[:, first * window:last * window]
-            attended = self.attention(self.norm1(band), run)
+            attended = self.attention.infer_windows(self.norm1(band), run)
             run.step(band.numel() * 4 * channels)
             x[:, first * window:last * window] = self._finish(band, attended, run)
 
@@ -252,6 +296,17 @@ class VitDetLayer(nn.Module):
             result[:, top:bottom] = found[:, top - above:top - above + bottom - top]
             run.step((bottom - top) * batch * width * channels * channels * 13 // 4)
         return result
+
+
+def _parts(length: int, window: int) -> list[tuple[int, int, int]]:
+    """(start, stop, length of each window) of the whole windows on an axis, and of the one that is cut off."""
+    whole = length // window * window
+    return [part for part in ((0, whole, window), (whole, length, length - whole)) if part[1] > part[0]]
+
+
+def _cells(x: Tensor, rows: int, columns: int) -> Tensor:
+    """[B, H, W, ...] in cells, as a view: [B, H / rows, rows, W / columns, columns, ...]."""
+    return x.unflatten(2, (-1, columns)).unflatten(1, (-1, rows))
 
 
 def _every_second(x: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ The modules of `block` report their work piece by piece; this is the sum they co
 from __future__ import annotations
 
 from .config import VitDetConfig, pair
-from .size import SizeContract
 
 
 def transformer_work(config: VitDetConfig, grid: tuple[int, int], needed: int, strided: bool) -> int:
@@ -26,11 +25,7 @@ def transformer_work(config: VitDetConfig, grid: tuple[int, int], needed: int, s
     last = max(config.out_stages)
     for block in range(last):
         window = config.window_of(block)
-        if window:
-            contract = SizeContract(window)
-            attended = contract.padded(height) * contract.padded(width) * window * window
-        else:
-            attended = tokens * tokens // (4 if strided else 1)
+        attended = tokens * (window * window if window else tokens // (4 if strided else 1))
         queries = tokens
         if block == last - 1 and not window and not strided:
             queries = min(tokens, needed)  # a little less than it is where residual convolutions look further
