@@ -12,37 +12,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vitmatte import VitMatteConfig
+from .case import ring
+from .nets import HEADS, make_weights, net_config
 
 ROOT = Path(__file__).parents[1]
-MODELS = {"S": "small", "B": "base"}
-HEADS = {"S": 6, "B": 12}
 SIDES, SHARES = (512, 1024, 2048, 4096), (1.0, 0.15)
-
-
-def make_weights(folder: Path) -> None:
-    """Random nets of both sizes, in the hub's layout."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from nets import random_net
-
-    from vitmatte import VitMatteImageProcessor
-
-    for name in MODELS:
-        random_net(net_config(name)).save_pretrained(folder / name)
-        VitMatteImageProcessor().save_pretrained(folder / name)
-
-
-def net_config(model: str) -> VitMatteConfig:
-    """The configuration of a released size."""
-    width = 64 * HEADS[model]
-    backbone = replace(VitMatteConfig().vitdet, hidden_size=width, num_attention_heads=HEADS[model])
-    return VitMatteConfig(backbone_config=backbone, hidden_size=width)
 
 
 def measure(module: str, *arguments: str) -> dict[str, Any]:
@@ -76,8 +55,6 @@ def compare(case: dict[str, Any], repeats: int, weights: Path, memory: int) -> d
         kept = [Path(folder) / f"{library}.pt" for library in results]
         if all(path.exists() for path in kept):
             alphas = [torch.load(path) for path in kept]
-            from .case import ring
-
             unknown = ring(case["side"], case["share"]) == 0.5
             difference = (alphas[0] - alphas[1])[unknown].abs()
             entry["largest_difference"], entry["mean_difference"] = float(difference.max()), float(difference.mean())
@@ -102,8 +79,6 @@ def work(case: dict[str, Any]) -> int:
     from vitmatte.memory import Footprint, make_plan
     from vitmatte.tiles import cover
     from vitmatte.work import transformer_work
-
-    from .case import ring
 
     config = net_config(case["model"])
     side, shape = case["side"], decoder_shape(config)
@@ -137,7 +112,7 @@ HEAD = ("| net | picture | unknown | ours | peak | transformers | peak | time ra
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=HEADS, default=list(HEADS))
     parser.add_argument("--sides", nargs="+", type=int, default=SIDES)
     parser.add_argument("--shares", nargs="+", type=float, default=SHARES)
     parser.add_argument("--precisions", nargs="+", choices=("fp32", "fp16", "bf16"), default=("fp32",))

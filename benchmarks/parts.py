@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from .case import random_net
 from vitmatte import VitMatteConfig
 from vitmatte.enlarge import convolved, joined
 from vitmatte.execution import Execution
 
 from .measure import machine, seconds
+from .nets import random_net
 
 Calls = dict[str, Callable[[], Any]]
 
@@ -51,7 +51,8 @@ def main() -> None:
 
     large = torch.randn(1, 4, 768, 768)
     in_turn("transformer, 768²", {
-        f"pieces of {size} MB": lambda size=size: transformer(large, size * 2**20) for size in (1, 4, 8, 16, 64)}, rounds)
+        f"pieces of {size} MB": lambda size=size: transformer(large, size * 2**20)
+        for size in (1, 4, 8, 16, 64)}, rounds)
 
     features = torch.randn(1, 48, 48, 384).permute(0, 3, 1, 2)
 
