@@ -29,11 +29,12 @@ MISSED = 0.02  # share of the crop that a rough trimap may call known although i
 
 @dataclass
 class Sample:
-    """8-bit arrays: image [S, S, 3], alpha [S, S], and trimap [S, S] of 0, 128 and 255."""
+    """8-bit arrays: image [S, S, 3], alpha [S, S], and trimap [S, S] of 0, 128 and 255; a name where one matters."""
 
     image: np.ndarray
     alpha: np.ndarray
     trimap: np.ndarray
+    name: str = ""
 
 
 class Library:

@@ -40,9 +40,13 @@ def validation_set(recipe: Recipe) -> list[Sample]:
         return []
     files = find_foregrounds(recipe.validation_foregrounds), find_backgrounds(recipe.validation_backgrounds)
     compositor = Compositor(*files, AS_IS)
-    count = len(compositor.foregrounds)
-    return [compositor.sample(recipe.validation_size, np.random.default_rng([SEED, i]),
-                              compositor.foregrounds[i % count]) for i in range(recipe.validation_count)]
+    count, samples = len(compositor.foregrounds), []
+    for i in range(recipe.validation_count):
+        rng = np.random.default_rng([SEED, i])
+        sample = compositor.sample(recipe.validation_size, rng, compositor.foregrounds[i % count])
+        sample.name = f"{i:03}-{compositor.foregrounds.files[i % count].colour.stem}"
+        samples.append(sample)
+    return samples
 
 
 @torch.no_grad()
