@@ -63,6 +63,7 @@ TRAINING_ARROWS = {
     "state": ({"average", "optimizer", "pretrained", "recipe"}, {"files", "model"}),
     "validation": ({"composites", "pictures", "recipe", "stream"}, {"files", "metrics", "processing"}),
     "loop": ({"composites", "pictures", "recipe", "state", "stream", "validation"}, {"loss", "processing"}),
+    "publish": (set(), {"checkpoint", "config", "files", "processing"}),
     "command": ({"loop", "recipe"}, set()),
 }
 

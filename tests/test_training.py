@@ -11,19 +11,22 @@ import pytest
 import torch
 from nets import small_config
 from PIL import Image
+from safetensors.torch import load_file
 from test_structure import ROOT
 
 from vitmatte import load_model
 from vitmatte.cli import main
 from vitmatte.model import VitMatteForImageMatting
+from vitmatte.processing import IMAGENET_MEAN, VitMatteImageProcessor
 from vitmatte.training.average import Average
 from vitmatte.training.composites import Compositor, over
 from vitmatte.training.loop import train
-from vitmatte.training.optimizer import Muon, orthogonalised, split_parameters
 from vitmatte.training.optics import blurred, disc, streak
+from vitmatte.training.optimizer import Muon, orthogonalised, split_parameters
 from vitmatte.training.pictures import File, find_backgrounds, find_foregrounds, load_foreground
 from vitmatte.training.placing import affine, resample
 from vitmatte.training.pretrained import load_plain_backbone
+from vitmatte.training.publish import publish
 from vitmatte.training.recipe import Crops, Mixture, Phase, Schedule, Source, read_recipe
 from vitmatte.training.sheer import KINDS
 from vitmatte.training.strands import strands
@@ -87,7 +90,12 @@ def test_the_command_trains(folder, capsys):
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
     assert Image.open(run / "sheets" / "0000004.png").size == (3 * 4 * 64, 64)
     assert load_model(run / "best").net.config == small_config()
-    assert load_model(run / "last") is not None
+    publish(run / "last", folder / "published")
+    given, kept = (load_file(f / "model.safetensors") for f in (folder / "published", run / "last"))
+    assert {value.dtype for value in given.values()} == {torch.float16, torch.float32, torch.int64}
+    assert all(torch.allclose(given[n].float(), kept[n].float(), atol=1e-3, rtol=1e-3) for n in kept)
+    assert VitMatteImageProcessor.from_pretrained(folder / "published").image_mean == list(IMAGENET_MEAN)
+    assert load_model(folder / "published").net.config.hidden_size == small_config().hidden_size
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
@@ -226,7 +234,7 @@ def test_procedural_alpha_is_worth_training_on(make):
 
 def test_muon_steps_are_orthogonal():
     singular = torch.linalg.svdvals(orthogonalised(torch.randn(24, 60)))
-    assert 0.6 < singular.min() and singular.max() < 1.3
+    assert singular.min() > 0.6 and singular.max() < 1.3
     weight = torch.nn.Parameter(torch.zeros(8, 4, 3, 3))
     weight.grad = torch.randn(8, 4, 3, 3)
     Muon([weight], lr=0.1).step()
