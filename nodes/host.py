@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,11 @@ import torch
 from torch import Tensor
 
 from ..vitmatte import MattingModel, load_model, matte
-from ..vitmatte.inference import Normalization
-from ..vitmatte.memory import Footprint, make_plan
+from ..vitmatte.frame import is_out_of_memory
+from ..vitmatte.inference import Normalization, Strategy, checked
+from ..vitmatte.memory import Footprint, make_plan, within
+
+log = logging.getLogger(__name__)
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -23,6 +27,12 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 def check_interrupt() -> None:
     """Raises ComfyUI's own exception once the user has pressed cancel."""
     management.throw_exception_if_processing_interrupted()
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory ran out, in ComfyUI's eyes where it knows (since 0.4) or in ours."""
+    known = getattr(management, "is_oom", None)
+    return (known is not None and known(error)) or is_out_of_memory(error)
 
 
 def progress_bar() -> Callable[[int, int], None]:
@@ -64,12 +74,21 @@ class HostedModel:
         patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
         self.patcher = patcher(self.model.net, load_device=device, offload_device=management.unet_offload_device())
 
-    def matte(self, image: Tensor, trimap: Tensor) -> Tensor:
-        """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button."""
+    def matte(self, image: Tensor, trimap: Tensor, *, strategy: Strategy, memory_limit: int | None) -> Tensor:
+        """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button; see there."""
         device = self.patcher.load_device
-        footprint = Footprint(self.model.net.config, image.shape[1], image.shape[2], self.dtype, device.type)
-        plan = make_plan(footprint, device=device.type)
+        _, count = checked(image, trimap)
+        footprint = Footprint(self.model.net.config, image.shape[1], image.shape[2], self.dtype, device.type,
+                              strided=strategy == "grid")
+        plan = make_plan(footprint, count=count, memory_limit=memory_limit)
+        log.debug("%d frames of %dx%d: asking ComfyUI for %d MB", count, footprint.width, footprint.height,
+                  plan.peak_bytes >> 20)
         management.load_models_gpu([self.patcher], memory_required=plan.peak_bytes, force_full_load=True)
-        alpha = matte(replace(self.model, net=self.patcher.model), image, trimap, device=device, dtype=self.dtype,
-                      on_progress=progress_bar(), check_interrupt=check_interrupt)
+        # What ComfyUI could not free is not there to be used: some drivers slow down instead of failing.
+        plan = within(plan, footprint, management.get_free_memory(device))
+        alpha = matte(
+            replace(self.model, net=self.patcher.model), image, trimap, device=device, dtype=self.dtype,
+            strategy=strategy, memory_limit=plan.peak_bytes, on_progress=progress_bar(),
+            check_interrupt=check_interrupt, is_out_of_memory=out_of_memory, free_memory=management.soft_empty_cache,
+        )
         return alpha.to(management.intermediate_device())

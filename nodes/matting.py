@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
+from ..vitmatte.inference import STRATEGIES, Strategy
 from .host import HostedModel
 from .preview import first_frames
 from .types import ViTMatteModel
@@ -27,11 +28,18 @@ class ViTMatteMatting(io.ComfyNode):
                 io.Image.Input("image", tooltip="One picture or a batch; an alpha channel is ignored."),
                 io.Mask.Input("trimap", tooltip="0 = background, 1 = subject, anything between = unknown. As many as "
                                                 "pictures, or one for all, of the same size."),
+                io.Combo.Input("strategy", options=list(STRATEGIES), default="exact", optional=True,
+                               tooltip="exact: the net as it is, at any size. grid: its widest blocks compare every "
+                                       "second row and column only, which is faster above 2K and less accurate."),
+                io.Int.Input("memory_limit", default=0, min=0, max=1024 * 1024, step=64, optional=True,
+                             tooltip="MB that the matte may take besides the model; less is slower, never smaller. "
+                                     "0 = what is fastest."),
             ],
             outputs=[io.Mask.Output("alpha", display_name="alpha", tooltip="The matte, 1 = opaque subject.")],
         )
 
     @classmethod
-    def execute(cls, model: HostedModel, image: torch.Tensor, trimap: torch.Tensor) -> io.NodeOutput:
-        alpha = model.matte(image, trimap)
+    def execute(cls, model: HostedModel, image: torch.Tensor, trimap: torch.Tensor, strategy: Strategy = "exact",
+                memory_limit: int = 0) -> io.NodeOutput:
+        alpha = model.matte(image, trimap, strategy=strategy, memory_limit=memory_limit * 2**20 or None)
         return io.NodeOutput(alpha, ui=ui.PreviewMask(first_frames(alpha), cls=cls))

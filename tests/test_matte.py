@@ -71,11 +71,18 @@ def test_known_pixels_are_exactly_the_trimap(model, scene):
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_without_unknown_pixels_the_net_is_not_run(scene, value):
+def test_without_unknown_pixels_the_net_is_not_run(scene, value, monkeypatch):
     image, _ = scene
-    model = MattingModel(None, Preprocessing())  # type: ignore[arg-type]
+    model = MattingModel(random_net(), Preprocessing())
+    monkeypatch.setattr(model.net.backbone, "infer", None)
     trimap = torch.full((90, 130), value)
-    assert matte(model, image, trimap, device="cpu", dtype=torch.float32).equal(trimap[None])
+    assert matte(model, image, trimap).equal(trimap[None])
+
+
+def test_weights_that_are_elsewhere_are_named(scene):
+    model = MattingModel(random_net(), Preprocessing())
+    with pytest.raises(ValueError, match=r"weights are torch.float32 on cpu, and it is to run in torch.float16 on cuda"):
+        matte(model, *scene, device="cuda", dtype=torch.float16)
 
 
 def test_all_unknown(model, scene):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import shutil
+import sys
 import weakref
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from vitmatte import load_model, make_trimap, matte
 PACK, NODES = pack.load()
 BY_ID = {node.GET_SCHEMA().node_id: node for node in NODES}
 BUNDLED = "vitmatte-tiny (bundled)"
+
+HOST = sys.modules[f"{pack.NAME}.nodes.host"]
 
 import comfy.model_management as management  # noqa: E402  as the pack left them: real or stand-ins
 import comfy.utils  # noqa: E402
@@ -128,6 +131,73 @@ def test_memory_is_asked_for_through_comfyui(model, monkeypatch):
     for side in (64, 128):
         run("ViTMatteMatting", model=model, image=torch.rand(1, side, side, 3), trimap=torch.full((1, side, side), 0.5))
     assert 0 < asked[0] < asked[1]
+
+
+def test_a_full_card_gets_smaller_pieces_and_the_same_matte(model, monkeypatch):
+    image, trimap = torch.rand(1, 400, 300, 3), torch.full((1, 400, 300), 0.5)
+    expected = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    limits = []
+    real = HOST.matte
+    monkeypatch.setattr(HOST, "matte", lambda *a, **how: (limits.append(how["memory_limit"]), real(*a, **how))[1])
+    monkeypatch.setattr(management, "get_free_memory", lambda *a, **how: 40 * 2**20)
+    found = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    assert limits[0] <= 40 * 2**20
+    assert torch.allclose(found, expected, atol=1e-5)
+    # less than the least there is: tried all the same
+    monkeypatch.setattr(management, "get_free_memory", lambda *a, **how: 1)
+    assert torch.allclose(run("ViTMatteMatting", model=model, image=image, trimap=trimap), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["attention", "decoder"])
+def test_out_of_memory_is_survived(model, monkeypatch, place):
+    image, trimap = torch.rand(1, 300, 200, 3), torch.full((1, 300, 200), 0.5)
+    expected = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    library = f"{pack.NAME}.vitmatte"
+    module = (sys.modules[f"{library}.block"] if place == "attention"
+              else sys.modules[f"{library}.decoder"].DetailCapture)
+    name = "attention" if place == "attention" else "infer"
+    real, failed, freed = getattr(module, name), [], []
+
+    def faulty(*arguments, **named):
+        if len(failed) < 2:
+            failed.append(1)
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(module, name, faulty)
+    monkeypatch.setattr(management, "soft_empty_cache", lambda *a, **how: freed.append(1))
+    found = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    assert len(failed) == 2 and len(freed) >= 2
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.skipif(not pack.HOST, reason="how ComfyUI loads a model in part, as with --novram, is its own affair")
+def test_a_model_that_is_loaded_in_part(monkeypatch):
+    model = run("ViTMatteModelLoader", model_name=BUNDLED, precision="fp16", normalization="as trained")
+    image, trimap = torch.rand(1, 200, 150, 3), torch.full((1, 200, 150), 0.5)
+    expected = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    model.patcher.detach()
+    asked = []
+
+    def load(models, memory_required, **how):
+        asked.append(memory_required)
+        models[0].patch_model(models[0].load_device, lowvram_model_memory=64 * 1024)
+
+    monkeypatch.setattr(management, "load_models_gpu", load)
+    found = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    assert asked and model.patcher.model.model_lowvram and model.patcher.model.lowvram_patch_counter == 0
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_memory_limit_and_strategy(model):
+    image, trimap = torch.rand(1, 300, 200, 3), torch.full((1, 300, 200), 0.5)
+    exact = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    assert torch.allclose(run("ViTMatteMatting", model=model, image=image, trimap=trimap, memory_limit=45), exact,
+                          atol=1e-5)
+    grid = run("ViTMatteMatting", model=model, image=image, trimap=trimap, strategy="grid")
+    assert grid.shape == exact.shape and not torch.allclose(grid, exact, atol=1e-3)
+    with pytest.raises(ValueError, match="memory_limit is 1,048,576 bytes; a frame of 200x300 takes at least"):
+        run("ViTMatteMatting", model=model, image=image, trimap=trimap, memory_limit=1)
 
 
 def test_nothing_outlives_the_graph():

@@ -89,6 +89,9 @@ class RelativePositions:
 # From this many queries on torch's fused CPU kernel works in blocks of 256 and overtakes the plain products, whose
 # scores leave the cache (benchmarks/attention.py).
 FUSED_QUERIES = 768
+# Below that, chunks of scores of this size stay in the cache between the three steps on them.
+CACHED_SCORES = 2 * 2**20
+FEWEST_QUERIES = 256  # unless that would leave the products too few rows
 # Queries anywhere take their own copies of the position tables: that many at a time.
 MOST_PLACES = 256
 
@@ -161,19 +164,27 @@ def attention(
         run.step(groups * count * tokens * dim * 2)
         return result
     result = torch.empty_like(queries) if out is None else out
-    wide = torch.float32 if queries.device.type == "cpu" else queries.dtype
-    if wide != queries.dtype:  # half precision brings attention nothing on a CPU but rounding errors
+    on_cpu = queries.device.type == "cpu"
+    # On a CPU scores are kept in float32; with bfloat16 only the products are that, which halves their time.
+    halves = on_cpu and queries.dtype == torch.bfloat16
+    wide = torch.float32 if on_cpu else queries.dtype
+    if wide != relative.rows.dtype:
         relative = RelativePositions(relative.rows.to(wide), relative.columns.to(wide))
     most = max(1, run.score_bytes // (wide.itemsize * tokens))  # queries per chunk
     if place is not None:
         most = min(most, MOST_PLACES)
+    if on_cpu and (halves or min(most, count) < FUSED_QUERIES):
+        most = min(most, max(FEWEST_QUERIES, CACHED_SCORES // (wide.itemsize * tokens)))
     together = max(1, min(groups, most // count))  # groups per chunk: several only if all their queries fit
-    buffer = run.scratch(together * min(most, count) * tokens, wide, queries.device)
+    size = together * min(most, count) * tokens
+    buffer = run.scratch(size * 3 // 2 + 1 if halves else size, wide, queries.device)
+    products = buffer[size:].view(queries.dtype) if halves else None
     for first in range(0, groups, together):
         g = slice(first, first + together)
-        q, k, v = queries[g].to(wide), keys[g].to(wide), values[g].to(wide)
+        narrow = queries.dtype if halves else wide
+        q, k, v = queries[g].to(narrow), keys[g].to(narrow), values[g].to(narrow)
         for chunk, bias in _biases(relative, q, grid, place, most, buffer):
-            result[g, chunk] = _attend(q[:, chunk], k, v, bias)
+            result[g, chunk] = _attend(q[:, chunk], k, v, bias, products)
             run.step(bias.numel() * dim * 2)
     return result
 
@@ -182,7 +193,8 @@ def _biases(
     relative: RelativePositions, queries: Tensor, grid: tuple[int, int], place: Tensor | None, most: int, buffer: Tensor
 ) -> Iterator[tuple[slice, Tensor]]:
     """The chunks of at most `most` queries, each with its relative terms; a chunk's are overwritten by the next's."""
-    groups, count, dim = queries.shape
+    groups, count, _ = queries.shape
+    queries = queries.to(buffer.dtype)
     if place is None:
         for top, bottom, left, right in query_blocks(grid, most):
             chunk = slice(top * grid[1] + left, (bottom - 1) * grid[1] + right)
@@ -195,11 +207,18 @@ def _biases(
         yield chunk, relative.scores_at(queries[:, chunk], place[chunk])
 
 
-def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) v; overwrites bias [G, M, N]."""
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, products: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v; overwrites bias [G, M, N], and products, memory for as many halves."""
+    scale = queries.shape[-1] ** -0.5
+    if products is not None:
+        half = products[:bias.numel()].view(bias.shape)
+        torch.bmm(queries, keys.transpose(1, 2), out=half)
+        bias.add_(half, alpha=scale)
+        torch.softmax(bias, dim=-1, out=bias)
+        return torch.bmm(half.copy_(bias), values)
     if bias.device.type != "cpu" or queries.shape[1] >= FUSED_QUERIES:
         return F.scaled_dot_product_attention(queries[None], keys[None], values[None], attn_mask=bias[None])[0]
     # The products add to the bias in place, and the chunk stays in the cache between the three steps.
-    bias.baddbmm_(queries * queries.shape[-1] ** -0.5, keys.transpose(1, 2))
+    bias.baddbmm_(queries * scale, keys.transpose(1, 2))
     torch.softmax(bias, dim=-1, out=bias)
     return torch.bmm(bias, values)

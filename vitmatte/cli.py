@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from . import evaluate, hub, image_files
 from .compositing import colour, composite, cover
-from .inference import NORMALIZATIONS, MattingModel, load_model, matte
+from .inference import NORMALIZATIONS, STRATEGIES, MattingModel, load_model, matte
 from .training import command as training_command
 from .trimap import make_trimap
 
@@ -58,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
                         help="see `vitmatte models`; a released model is downloaded once (default: %(default)s)")
     cutout.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, mps, ...")
     cutout.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
+    cutout.add_argument("--strategy", choices=STRATEGIES, default="exact",
+                        help="exact, or grid: faster above 2K, less accurate (default: %(default)s)")
+    cutout.add_argument("--memory-limit", type=float, metavar="MB",
+                        help="what a picture's matte may take besides the model; less is slower, never smaller")
     cutout.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained",
                         help="as_trained, or hub: as transformers feeds the net (default: %(default)s)")
 
@@ -157,15 +161,17 @@ def _cutout(options: argparse.Namespace) -> int:
     def work(job: Job) -> None:
         guide = image_files.read_mask(job.guide)
         trimap = make_trimap(guide, inner=options.inner, outer=options.outer) if options.mask else guide
-        _one_cutout(job, model, trimap, backdrop)
+        _one_cutout(job, model, trimap, backdrop, options)
 
     return _run(jobs, work, "cutout")
 
 
-def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Tensor | None) -> None:
+def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Tensor | None,
+                options: argparse.Namespace) -> None:
     image = image_files.read_image(job.photo)
+    limit = None if options.memory_limit is None else int(options.memory_limit * 2**20)
     try:
-        alpha = matte(model, image, trimap)
+        alpha = matte(model, image, trimap, strategy=options.strategy, memory_limit=limit)
     except ValueError as error:
         raise ValueError(f"{job.photo} with {job.guide}: {error}") from error
     if backdrop is None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import VitMatteConfig
+from .enlarge import by_taps, convolved, joined
 from .execution import Execution, Region
 from .size import Span
 from .tiles import DecoderShape, Tile
@@ -32,7 +33,15 @@ class ConvNormReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
-        x = self.conv(x)
+        return self._finish(self.conv(x))
+
+    def infer(self, details: Tensor, features: Tensor, run: Execution) -> Tensor:
+        """`forward` of [details, features enlarged by two]: [B, D, 2H, 2W] and [B, F, H, W] to [B, outputs, 2H, 2W]."""
+        if by_taps(features, self.conv):
+            return self._finish(convolved(details, features, self.conv, run))
+        return self(joined(details, features, run))
+
+    def _finish(self, x: Tensor) -> Tensor:
         if self.batch_norm is not None:
             x = self.batch_norm(x)
         return x.relu_() if not torch.is_grad_enabled() else x.relu()
@@ -131,7 +140,7 @@ class DetailCapture(nn.Module):
         for level, block in zip(reversed(range(top)), self.fusion_blocks, strict=True):
             joined = rows.joined[level], columns.joined[level]
             detail = _cut(details.pop(), joined, (rows.details[level][0], columns.details[level][0]))
-            x = cast(FusionBlock, block).conv(_joined(detail, x, run))
+            x = cast(FusionBlock, block).conv.infer(detail, x, run)
             # Next to an edge that is not the picture's, enlargement and convolution did not see what lies beyond.
             x = _cut(x, (rows.features[level], columns.features[level]), (joined[0][0], joined[1][0]))
         x = _cut(self.matting_head(x), (rows.matte, columns.matte), (rows.features[0][0], columns.features[0][0]))
@@ -150,34 +159,6 @@ class DetailCapture(nn.Module):
                           (rows[level - 1][0], columns[level - 1][0]))
             maps.append(conv(source)[..., starts[0] - first[0] // 2:, starts[1] - first[1] // 2:])
         return maps
-
-
-def _joined(details: Tensor, features: Tensor, run: Execution) -> Tensor:
-    """details [B, D, 2H, 2W] and features [B, F, H, W], enlarged by two, as one map [B, D + F, 2H, 2W].
-
-    The map is in scratch memory. The enlargement is torch's bilinear one without aligned corners: 3/4 of the place
-    below and 1/4 of its neighbour on that side, which at the edge is itself.
-    """
-    coarse = features.permute(0, 2, 3, 1)
-    (batch, height, width, fine), channels = coarse.shape, details.shape[1]
-    size = batch * 2 * height * 2 * width * (channels + fine)
-    memory = run.scratch(size + batch * height * 2 * width * fine, details.dtype, details.device)
-    joined = memory[:size].view(batch, 2 * height, 2 * width, channels + fine)
-    joined[..., :channels] = details.permute(0, 2, 3, 1)
-    wide = memory[size:].view(batch, height, 2 * width, fine)
-    _enlarge(coarse, wide[:, :, 0::2], wide[:, :, 1::2], axis=2)
-    _enlarge(wide, joined[:, 0::2, :, channels:], joined[:, 1::2, :, channels:], axis=1)
-    return joined.permute(0, 3, 1, 2)
-
-
-def _enlarge(x: Tensor, even: Tensor, odd: Tensor, axis: int) -> None:
-    """Writes the even and the odd places of x, enlarged by two along an axis."""
-    count = x.shape[axis] - 1
-    first, after = x.narrow(axis, 0, count), x.narrow(axis, 1, count)
-    torch.lerp(after, first, 0.25, out=even.narrow(axis, 1, count))
-    torch.lerp(first, after, 0.25, out=odd.narrow(axis, 0, count))
-    even.select(axis, 0).copy_(x.select(axis, 0))
-    odd.select(axis, -1).copy_(x.select(axis, -1))
 
 
 def _cut(x: Tensor, wanted: tuple[Span, Span], origin: tuple[int, int]) -> Tensor:

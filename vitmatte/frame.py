@@ -1,10 +1,11 @@
-"""One frame's matte: the transformer over the whole picture, the decoder where the trimap is unknown."""
+"""Mattes of frames: the transformer over whole pictures, the decoder where the trimap is unknown."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,14 +44,42 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
+def free_memory() -> None:
+    """Gives back what torch keeps for reuse on the GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture and where its matte goes.
+
+    Args:
+        image: [H, W, 3] in 0..1.
+        guide: [H, W], the trimap with exactly 0 and 1 where it is sure.
+        out: [H, W], float32; only its unknown pixels are written.
+    """
+
+    image: Tensor
+    guide: Tensor
+    out: Tensor
+
+    @property
+    def unknown(self) -> Tensor:
+        """[H, W], bool."""
+        return (self.guide > 0) & (self.guide < 1)
+
+
 class FrameTask:
-    """Computes frames of one size, one after another, in smaller pieces once memory has run out.
+    """Computes frames of one size, small ones several at once, in smaller pieces once memory has run out.
 
     Args:
         model: net and preprocessing.
         height, width: of the frames, in pixels.
         device, dtype: where and in which precision to compute.
-        memory_limit: see `memory.make_plan`.
+        count, memory_limit: see `memory.make_plan`.
         strided: see `Execution`.
         is_out_of_memory, free_memory: see `inference.matte`.
     """
@@ -62,84 +91,112 @@ class FrameTask:
         width: int,
         device: torch.device,
         dtype: torch.dtype,
-        memory_limit: int | None,
-        strided: bool,
-        is_out_of_memory: Callable[[Exception], bool],
-        free_memory: Callable[[], None] | None,
+        *,
+        count: int = 1,
+        memory_limit: int | None = None,
+        strided: bool = False,
+        is_out_of_memory: Callable[[Exception], bool] = is_out_of_memory,
+        free_memory: Callable[[], None] = free_memory,
     ) -> None:
         self.model, self.device, self.dtype, self.strided = model, device, dtype, strided
         self.is_out_of_memory, self.free_memory = is_out_of_memory, free_memory
         self.footprint = Footprint(model.net.config, height, width, dtype, device.type, strided)
-        self.plan = make_plan(self.footprint, device=device.type, memory_limit=memory_limit)
+        self.plan = make_plan(self.footprint, count=count, memory_limit=memory_limit)
 
-    def run(self, image: Tensor, guide: Tensor, unknown: Tensor, out: Tensor, step: Callable[[float], None]) -> None:
-        """Writes the net's alpha to the unknown pixels of a frame.
+    def run(self, frames: Sequence[Frame], step: Callable[[float], None]) -> None:
+        """Writes the net's alpha to the unknown pixels of frames, each of which has some.
 
         Args:
-            image: [H, W, 3] in 0..1.
-            guide: [H, W], the trimap with 0 and 1 where it is sure.
-            unknown: [H, W], bool, true somewhere.
-            out: [H, W], float32; only its unknown pixels are written.
+            frames: any number; at most `plan.frames` of them run at once.
             step: called often with the share of the work that is done.
         """
-        for device, plan in self._attempts():
+        for footprint, plan in self._attempts():
             # Outside the except block, where nothing holds on to the failed attempt's tensors any more.
-            if self._tried(device, plan, image, guide, unknown, out, step):
-                self.device, self.plan = device, plan
+            if self._tried(footprint, plan, frames, step):
+                if footprint is self.footprint:
+                    self.plan = plan  # what was too large once is not tried again
                 return
-            if self.free_memory is not None:
-                self.free_memory()
+            self.free_memory()
 
-    def _attempts(self) -> Iterator[tuple[torch.device, Plan]]:
-        yield self.device, self.plan
+    def _attempts(self) -> Iterator[tuple[Footprint, Plan]]:
+        yield self.footprint, self.plan
         for plan in smaller(self.plan, self.footprint):
             log.warning("out of memory: trying again in pieces of %d KiB and tiles of %d pixels",
                         plan.piece_bytes // 1024, plan.side)
-            yield self.device, plan
+            yield self.footprint, plan
         if self.device.type != "cpu":
-            log.warning("out of memory in the smallest pieces: this frame is computed on the CPU")
-            yield torch.device("cpu"), make_plan(replace(self.footprint, device="cpu"))
+            log.warning("out of memory in the smallest pieces: computing this frame on the CPU")
+            footprint = replace(self.footprint, device="cpu", dtype=torch.float32)
+            yield footprint, make_plan(footprint)
         # The last attempt let its error through; see _tried.
 
-    def _tried(self, device: torch.device, plan: Plan, image: Tensor, guide: Tensor, unknown: Tensor, out: Tensor,
-               step: Callable[[float], None]) -> bool:
-        """Computes the frame; False when memory ran out and something smaller is left to try."""
+    def _tried(
+        self, footprint: Footprint, plan: Plan, frames: Sequence[Frame], step: Callable[[float], None]
+    ) -> bool:
+        """Computes the frames; False when memory ran out and something smaller is left to try."""
         try:
-            self._compute(device, plan, image, guide, unknown, out, step)
+            elsewhere = footprint is not self.footprint
+            net = on_cpu(self.model.net) if elsewhere else self.model.net
+            device = torch.device("cpu") if elsewhere else self.device
+            for first in range(0, len(frames), plan.frames):
+                group = frames[first:first + plan.frames]
+                report = partial(_part, step, first, len(group), len(frames))
+                self._compute(net, device, footprint.dtype, plan, group, report)
             return True
         except Exception as error:
-            smallest = device.type == "cpu" and next(smaller(plan, self.footprint), None) is None
-            if smallest or not self.is_out_of_memory(error):
+            last = footprint.device == "cpu" and next(smaller(plan, self.footprint), None) is None
+            if last or footprint is not self.footprint or not self.is_out_of_memory(error):
                 raise
         return False
 
-    def _compute(self, device: torch.device, plan: Plan, image: Tensor, guide: Tensor, unknown: Tensor, out: Tensor,
-                 step: Callable[[float], None]) -> None:
-        net, preprocessing = self.model.net, self.model.preprocessing
+    def _compute(
+        self, net: VitMatteForImageMatting, device: torch.device, dtype: torch.dtype, plan: Plan,
+        frames: Sequence[Frame], step: Callable[[float], None],
+    ) -> None:
+        preprocessing = self.model.preprocessing
+        shape = net.decoder.shape
         contract = SizeContract(preprocessing.divisor)
-        height, width = (contract.padded(length) for length in guide.shape)
-        tiles = cover(unknown.cpu().numpy(), net.decoder.shape, height, width, plan.sides)
-        patch = 2 ** net.decoder.shape.levels
-        grid = height // patch, width // patch
-        needed = _tokens(tiles, grid)
-        done, total = 0, transformer_work(net.config.vitdet, grid, int(needed.sum()), self.strided)
-        total += sum(net.decoder.shape.work(tile) for tile in tiles)
+        height, width = (contract.padded(length) for length in frames[0].guide.shape)
+        tiles = [cover(frame.unknown.cpu().numpy(), shape, height, width, plan.sides) for frame in frames]
+        grid = height >> shape.levels, width >> shape.levels
+        needed = _tokens([tile for ours in tiles for tile in ours], grid)
+        done, total = 0, len(frames) * transformer_work(net.config.vitdet, grid, int(needed.sum()), self.strided)
+        total += sum(shape.work(tile) for ours in tiles for tile in ours)
 
         def advance(work: int) -> None:
             nonlocal done
             done += work
             step(done / total)
 
-        def region(rows: Span, columns: Span) -> Tensor:
-            return preprocessing.region(image, guide, rows, columns, device, self.dtype)
+        def region(frame: Frame, rows: Span, columns: Span) -> Tensor:
+            return preprocessing.region(frame.image, frame.guide, rows, columns, device, dtype)
+
+        def regions(rows: Span, columns: Span) -> Tensor:
+            found = [region(frame, rows, columns) for frame in frames]
+            return torch.cat(found) if len(found) > 1 else found[0]
 
         run = Execution(plan.piece_bytes, plan.score_bytes, advance, self.strided)
-        features = net.backbone.infer(region, 1, grid, run, needed.to(device))
-        for tile in tiles:
-            place = slice(*tile.rows.matte), slice(*tile.columns.matte)
-            found = net.decoder.infer(features, region, tile, run)[0].to(out.device, out.dtype)
-            out[place] = torch.where(unknown[place].to(out.device), found, out[place])
-            advance(net.decoder.shape.work(tile))
+        features = net.backbone.infer(regions, len(frames), grid, run, needed.to(device))
+        for i, (frame, ours) in enumerate(zip(frames, tiles, strict=True)):
+            unknown = frame.unknown.to(frame.out.device)
+            for tile in ours:
+                place = slice(*tile.rows.matte), slice(*tile.columns.matte)
+                found = net.decoder.infer(features[i:i + 1], partial(region, frame), tile, run)[0]
+                frame.out[place] = torch.where(unknown[place], found.to(frame.out), frame.out[place])
+                advance(shape.work(tile))
+
+
+def on_cpu(net: VitMatteForImageMatting) -> VitMatteForImageMatting:
+    """A copy of the net on the CPU in float32, made of torch's own layers."""
+    copy = VitMatteForImageMatting(net.config, folded=net.folded, device="meta")
+    copy.load_state_dict({name: value.to("cpu", torch.float32) for name, value in net.state_dict().items()},
+                         assign=True)
+    return copy.eval().requires_grad_(False)
+
+
+def _part(step: Callable[[float], None], first: int, count: int, total: int, share: float) -> None:
+    """Reports a share of frames first to first + count as one of the total."""
+    step((first + share * count) / total)
 
 
 def _tokens(tiles: list[Tile], grid: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import load_net
-from .frame import FrameTask, MattingModel, is_out_of_memory
+from .frame import Frame, FrameTask, MattingModel, free_memory, is_out_of_memory
 from .hub import locate
 from .processing import Preprocessing
 from .trimap import check_plane, sure_areas
@@ -77,7 +77,7 @@ def matte(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     is_out_of_memory: Callable[[Exception], bool] = is_out_of_memory,
-    free_memory: Callable[[], None] | None = None,
+    free_memory: Callable[[], None] = free_memory,
 ) -> Tensor:
     """Alpha mattes.
 
@@ -92,7 +92,8 @@ def matte(
             its work, at a cost in accuracy), for very large pictures.
         on_progress: called with (steps done, steps in all), also within a frame.
         check_interrupt: called often; what it raises ends the call.
-        device, dtype: where and in which precision the net runs; default where and as its weights are.
+        device, dtype: where and in which precision the net runs; another than its weights' only with layers that cast
+            them, such as ComfyUI's (`load_model`'s operations).
         is_out_of_memory, free_memory: tell and clear up a lack of memory, after which the frame is tried again in
             smaller pieces, and at last on the CPU; never at another size.
 
@@ -105,27 +106,30 @@ def matte(
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy is {strategy!r}; expected one of {', '.join(STRATEGIES)}")
-    trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
-    check_image(image)
-    check_plane(trimap, "trimap")
-    frames = common_count(image, trimap)
+    trimap, frames = checked(image, trimap)
+    place, precision = torch.device(device or model.net.device), dtype or model.net.dtype
+    if not model.net.casts and (place.type, precision) != (model.net.device.type, model.net.dtype):
+        raise ValueError(f"the net's weights are {model.net.dtype} on {model.net.device}, and it is to run in "
+                         f"{precision} on {place}: load it so, with load_model(..., device=..., dtype=...)")
     alpha = torch.empty(frames, *image.shape[1:3], device=image.device)
     task: FrameTask | None = None
+    waiting: list[Frame] = []
     for i in range(frames):
         if check_interrupt is not None:
             check_interrupt()
-        guide = _settled(trimap[i % trimap.shape[0]])
-        unknown = (guide > 0) & (guide < 1)
-        alpha[i] = guide
-        if bool(unknown.any()):
-            if task is None:
-                task = FrameTask(
-                    model, image.shape[1], image.shape[2], torch.device(device or model.net.device),
-                    dtype or model.net.dtype, memory_limit, strategy == "grid", is_out_of_memory, free_memory,
-                )
-            step = _reporter(i, frames, on_progress, check_interrupt)
-            task.run(image[i % image.shape[0], ..., :3], guide, unknown, alpha[i], step)
-        if on_progress is not None:
+        alpha[i] = guide = _settled(trimap[i % trimap.shape[0]])
+        frame = Frame(image[i % image.shape[0], ..., :3], guide, alpha[i])
+        if bool(frame.unknown.any()):
+            waiting.append(frame)
+            task = task or FrameTask(
+                model, image.shape[1], image.shape[2], place, precision, count=frames - i, memory_limit=memory_limit,
+                strided=strategy == "grid", is_out_of_memory=is_out_of_memory, free_memory=free_memory,
+            )
+        if waiting and task is not None and (len(waiting) == task.plan.frames or i == frames - 1):
+            step = _reporter(i + 1 - len(waiting), len(waiting), frames, on_progress, check_interrupt)
+            task.run(waiting, step)
+            waiting = []
+        if on_progress is not None and not waiting:
             on_progress((i + 1) * STEPS, frames * STEPS)
     return alpha
 
@@ -137,22 +141,23 @@ def _settled(trimap: Tensor) -> Tensor:
 
 
 def _reporter(
-    frame: int,
+    first: int,
+    count: int,
     frames: int,
     on_progress: Callable[[int, int], None] | None,
     check_interrupt: Callable[[], None] | None,
 ) -> Callable[[float], None]:
-    """A callback for the share of one frame that is done, which interrupts and reports each step once."""
+    """A callback for the share of `count` frames that is done, which interrupts and reports each step once."""
     reported = 0
 
     def step(share: float) -> None:
         nonlocal reported
         if check_interrupt is not None:
             check_interrupt()
-        done = min(STEPS - 1, int(share * STEPS))
+        done = min(count * STEPS - 1, int(share * count * STEPS))
         if on_progress is not None and done > reported:
             reported = done
-            on_progress(frame * STEPS + done, frames * STEPS)
+            on_progress(first * STEPS + done, frames * STEPS)
 
     return step
 
@@ -173,8 +178,11 @@ def check_image(image: Tensor) -> None:
                          "tone-map high dynamic range first")
 
 
-def common_count(image: Tensor, trimap: Tensor) -> int:
-    """The number of frames that image [B, H, W, C] and trimap [B, H, W] make together; ValueError if they do not."""
+def checked(image: Tensor, trimap: Tensor) -> tuple[Tensor, int]:
+    """(trimap as [B, H, W], number of frames that image and trimap make together); ValueError if they do not."""
+    trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
+    check_image(image)
+    check_plane(trimap, "trimap")
     sizes = tuple(image.shape[1:3]), tuple(trimap.shape[1:3])
     if sizes[0] != sizes[1]:
         raise ValueError(f"image is {sizes[0][1]}x{sizes[0][0]} and trimap {sizes[1][1]}x{sizes[1][0]} (width x "
@@ -182,4 +190,4 @@ def common_count(image: Tensor, trimap: Tensor) -> int:
     counts = image.shape[0], trimap.shape[0]
     if counts[0] != counts[1] and 1 not in counts:
         raise ValueError(f"{counts[0]} images and {counts[1]} trimaps; expected equal numbers, or one of either")
-    return max(counts)
+    return trimap, max(counts)

@@ -19,17 +19,20 @@ MEBI = 2**20
 # compute much of their surroundings twice.
 SIDES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
 CPU_SIDE = 256
-# A chunk of attention scores on a CPU holds this many queries where pictures are large (see attention.FUSED_QUERIES),
-# up to the given size.
-CPU_QUERIES, CPU_MOST_SCORES = 1024, 256 * MEBI
+# A chunk of attention scores on a CPU holds this many queries where pictures are large, up to the given size: for
+# float32 enough for torch's fused kernel (see attention.FUSED_QUERIES), for bfloat16 as many as stay in the cache.
+CPU_QUERIES, CPU_QUERIES_BF16, CPU_MOST_SCORES = 1024, 256, 256 * MEBI
+# Small frames run through the transformer together, as many as have this many tokens: on a CPU 8 frames of 64, 128 and
+# 256 pixels take 0.5, 0.65 and 0.8 of the time that they take one by one, of 512 pixels the same (benchmarks/parts.py).
+TOGETHER = 1024
 ACCELERATOR_PIECE = 256 * MEBI
 SMALLEST_PIECE, SMALLEST_SCORES = MEBI // 4, MEBI // 4
 
-# What a piece of the transformer's work has alive besides the tokens, in pieces: the normed band, its queries, keys
-# and values, the same padded and in windows, the result.
-PIECES_ALIVE = 4
+# What a piece of the transformer's work has alive besides the tokens, in pieces: queries, keys and values of the band,
+# the same padded or in windows, the normed band and the result together.
+PIECES_ALIVE = 3
 # Workspace of the libraries underneath (packed matrices, convolution scratch), and what allocators keep.
-WORKSPACE = 32 * MEBI
+WORKSPACE = 24 * MEBI
 
 
 class MemoryLimitError(ValueError):
@@ -43,12 +46,14 @@ class Plan:
     Args:
         piece_bytes, score_bytes: see `Execution`.
         side: largest side of the decoder's tiles, in pixels.
+        frames: so many run through the transformer at once.
         peak_bytes: memory taken at most, besides the weights and the caller's own tensors, one matte included.
     """
 
     piece_bytes: int
     score_bytes: int
     side: int
+    frames: int
     peak_bytes: int
 
     @property
@@ -57,46 +62,70 @@ class Plan:
         return tuple(side for side in SIDES if side <= self.side)
 
 
-def make_plan(footprint: Footprint, *, device: str = "cpu", memory_limit: int | None = None) -> Plan:
+def make_plan(footprint: Footprint, *, count: int = 1, memory_limit: int | None = None) -> Plan:
     """The fastest plan within a budget.
 
     Args:
         footprint: the net and the frame.
-        device: type of the device, such as "cpu" or "cuda".
+        count: how many frames there are.
         memory_limit: bytes, besides the weights and the caller's own tensors; None for what is fastest.
 
     Raises:
         MemoryLimitError: when not even the smallest pieces and tiles keep the limit.
     """
-    if device == "cpu":
-        scores = min(CPU_MOST_SCORES, max(CPU_SCORES, CPU_QUERIES * footprint.places * 4))
-        fastest = footprint.plan(CPU_PIECE, scores, CPU_SIDE)
-    else:
-        fastest = footprint.plan(ACCELERATOR_PIECE, ACCELERATOR_PIECE, SIDES[0])
-    plan = fastest
-    if memory_limit is not None and plan.peak_bytes > memory_limit:
-        for plan in smaller(fastest, footprint):
-            if plan.peak_bytes <= memory_limit:
-                break
-        else:
-            raise MemoryLimitError(
-                f"memory_limit is {memory_limit:,} bytes; a frame of {footprint.width}x{footprint.height} takes at "
-                f"least {plan.peak_bytes:,} with this model and precision"
-            )
+    fastest = _fastest(footprint, min(count, max(1, TOGETHER // footprint.places)))
+    if memory_limit is None:
+        return fastest
+    plan = within(fastest, footprint, memory_limit)
+    if plan.peak_bytes > memory_limit:
+        raise MemoryLimitError(
+            f"memory_limit is {memory_limit:,} bytes; a frame of {footprint.width}x{footprint.height} takes at least "
+            f"{plan.peak_bytes:,} with this model and precision"
+        )
     return plan
+
+
+def _fastest(footprint: Footprint, frames: int) -> Plan:
+    if footprint.device != "cpu":
+        return footprint.plan(ACCELERATOR_PIECE, ACCELERATOR_PIECE, SIDES[0], frames)
+    half = footprint.dtype == torch.bfloat16
+    queries, least = (CPU_QUERIES_BF16, CPU_SCORES // 4) if half else (CPU_QUERIES, CPU_SCORES)
+    scores = min(CPU_MOST_SCORES, max(least, queries * footprint.places * 4))
+    return footprint.plan(CPU_PIECE, scores, CPU_SIDE, frames)
+
+
+def within(plan: Plan, footprint: Footprint, budget: int) -> Plan:
+    """The plan where it keeps the budget (bytes), else the first smaller one that does, else the smallest."""
+    fits = plan
+    plans = smaller(plan, footprint)
+    while fits.peak_bytes > budget and (less := next(plans, None)) is not None:
+        fits = less
+    return fits
 
 
 def smaller(plan: Plan, footprint: Footprint) -> Iterator[Plan]:
     """Plans that take less and less, down to the smallest there is: what costs the least time shrinks first."""
-    piece, scores, side = plan.piece_bytes, plan.score_bytes, plan.side
-    smallest = SMALLEST_PIECE, SMALLEST_SCORES, SIDES[-1]
-    while (piece, scores, side) != smallest:
+    peak = plan.peak_bytes
+    for sizes in _sizes(plan):
+        plan = footprint.plan(*sizes)
+        if plan.peak_bytes < peak:
+            yield plan
+            peak = plan.peak_bytes
+
+
+def _sizes(plan: Plan) -> Iterator[tuple[int, int, int, int]]:
+    """(piece, scores, side, frames), smaller and smaller."""
+    piece, scores, side, frames = plan.piece_bytes, plan.score_bytes, plan.side, plan.frames
+    while frames > 1:
+        frames //= 2
+        yield piece, scores, side, frames
+    while (piece, scores, side) != (SMALLEST_PIECE, SMALLEST_SCORES, SIDES[-1]):
         scores = max(SMALLEST_SCORES, scores // 2)
         if scores < 16 * MEBI:
             side = next((s for s in SIDES if s < side), SIDES[-1])
         if scores < 8 * MEBI:
             piece = max(SMALLEST_PIECE, piece // 2)
-        yield footprint.plan(piece, scores, side)
+        yield piece, scores, side, frames
 
 
 @dataclass(frozen=True)
@@ -129,18 +158,18 @@ class Footprint:
         """Tokens."""
         return self.grid[0] * self.grid[1]
 
-    def plan(self, piece: int, scores: int, side: int) -> Plan:
+    def plan(self, piece: int, scores: int, side: int, frames: int) -> Plan:
         """The plan with these sizes.
 
         Its peak is a sum of what the transformer and what the decoder takes, though one follows the other: memory
         that an allocator got back in small pieces is of little use for large ones.
         """
-        tokens = self.places * self.config.hidden_size * self.dtype.itemsize
+        tokens = frames * self.places * self.config.hidden_size * self.dtype.itemsize
         maps, scratch = self._tile(side)
         frame = self.height * self.width * (4 + 1 + 4)  # trimap, unknown area, matte
-        peak = (WORKSPACE + frame + tokens * self._copies() + self._pieces(piece) + maps
-                + max(scratch, self._scores(scores)))
-        return Plan(piece, scores, side, peak)
+        peak = (WORKSPACE + frames * frame + tokens * self._copies() + self._pieces(piece, frames) + maps
+                + max(scratch, self._scores(scores, frames)))
+        return Plan(piece, scores, side, frames, peak)
 
     def _copies(self) -> int:
         """How often all tokens are there: tokens, a global block's queries, keys and values; strided, once more."""
@@ -149,18 +178,20 @@ class Footprint:
             return 2
         return 5 if self.strided else 4
 
-    def _pieces(self, piece: int) -> int:
+    def _pieces(self, piece: int, frames: int) -> int:
         backbone = self.config.vitdet
         window = backbone.window_size if backbone.window_block_indices else 0
         contract = SizeContract(max(1, window))
-        row = 3 * backbone.hidden_size * self.dtype.itemsize
+        row = frames * 3 * backbone.hidden_size * self.dtype.itemsize
         whole = contract.padded(self.grid[0]) * contract.padded(self.grid[1]) * row
         smallest = window * contract.padded(self.grid[1]) * row  # a row of windows is not cut
         return min(whole, max(piece, smallest)) * PIECES_ALIVE
 
-    def _scores(self, scores: int) -> int:
+    def _scores(self, scores: int, frames: int) -> int:
         width = 4 if self.device == "cpu" else self.dtype.itemsize
-        heads = self.config.vitdet.num_attention_heads
+        if self.device == "cpu" and self.dtype == torch.bfloat16:  # scores in float32 and products beside them
+            width, scores = 6, scores * 3 // 2
+        heads = frames * self.config.vitdet.num_attention_heads
         return max(self.places * width, min(scores, heads * self.places**2 * width))
 
     def _tile(self, side: int) -> tuple[int, int]:

@@ -81,6 +81,7 @@ class VitMatteForImageMatting(nn.Module):
         super().__init__()
         self.config = config
         self.folded = folded
+        self.casts = operations is not nn  # layers which bring their weights to the input's device and dtype
         self._placed: torch.device | None = None
         how: dict[str, Any] = {"operations": operations, "device": device, "dtype": dtype}
         self.backbone = VitDetBackbone(config.vitdet, **how)

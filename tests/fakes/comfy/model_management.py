@@ -2,7 +2,7 @@
 
 import torch
 
-OOM_EXCEPTION = torch.OutOfMemoryError
+OOM_EXCEPTION = torch.cuda.OutOfMemoryError
 loaded = []
 _interrupted = False
 
@@ -43,6 +43,10 @@ def load_models_gpu(models, memory_required=0, force_patch_weights=False, minimu
     loaded.append((models, memory_required))
     for model in models:
         model.model.device = model.load_device
+
+
+def get_free_memory(dev=None, torch_free_too=False):
+    return 8 * 2**30
 
 
 def soft_empty_cache(force=False):

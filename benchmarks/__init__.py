@@ -1,0 +1,1 @@
+"""Speed and memory, measured against transformers and part by part: `python -m benchmarks` (make bench)."""
