@@ -27,12 +27,16 @@ from vitmatte.training.composites import Sample
 from vitmatte.training.recipe import read_recipe
 from vitmatte.training.validation import validation_set
 
+LEAST = 50  # pixels
+
 Method = Callable[[Sample], np.ndarray]
 
 
 def composites(recipe: Path, size: int, count: int) -> list[Sample]:
-    """The recipe's validation composites, in this size and number."""
-    return validation_set(dataclasses.replace(read_recipe(recipe), validation_size=size, validation_count=count))
+    """The recipe's validation composites, in this size and number, less those where the trimap knows no foreground or
+    no background: closed-form and KNN matting have no answer there."""
+    made = validation_set(dataclasses.replace(read_recipe(recipe), validation_size=size, validation_count=count))
+    return [s for s in made if min((s.trimap == 0).sum(), (s.trimap == 255).sum()) >= LEAST]
 
 
 def pictures(images: Path, trimaps: Path, alphas: Path) -> list[Sample]:
@@ -75,8 +79,6 @@ def by_pymatting(name: str, cache: Path | None) -> Method:
         if kept and kept.is_file():
             return np.load(kept).astype(np.float64)
         trimap = np.where(sample.trimap == 128, 0.5, sample.trimap / 255)
-        if len({0.0, 1.0} & set(np.unique(trimap))) < 2:  # both need some foreground and some background
-            return constant(sample)
         alpha = np.clip(getattr(pymatting, f"estimate_alpha_{name}")(sample.image / 255, trimap), 0, 1)
         if kept:
             kept.parent.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ from vitmatte.training.pretrained import load_plain_backbone
 from vitmatte.training.publish import publish
 from vitmatte.training.recipe import Crops, Mixture, Phase, Schedule, Source, read_recipe
 from vitmatte.training.sheer import KINDS
+from vitmatte.training.state import only_one
 from vitmatte.training.strands import strands
 from vitmatte.training.stream import Addresses, Composites
 
@@ -109,6 +110,12 @@ def test_resuming_gives_the_same(recipe, tmp_path, optimizer):
     for name, value in whole.net.state_dict().items():
         assert torch.equal(value, resumed.net.state_dict()[name]), name
         assert torch.equal(whole.average.state[name], resumed.average.state[name]), name
+
+
+def test_one_process_per_run(recipe, tmp_path):
+    ours = dataclasses.replace(recipe, run=str(tmp_path))
+    with only_one(tmp_path), pytest.raises(RuntimeError, match="another process trains"):
+        train(ours, stop_after=1)
 
 
 def test_a_state_of_another_net(recipe, tmp_path):

@@ -18,7 +18,7 @@ from ..processing import IMAGENET_MEAN, IMAGENET_STD
 from .composites import Compositor, Sample
 from .pictures import find_backgrounds, find_foregrounds
 from .recipe import Recipe
-from .state import Training, append_row, averaged_net, resume, save, save_average
+from .state import Training, append_row, averaged_net, only_one, resume, save, save_average
 from .stream import Batch, batches, net_input
 from .validation import mattes, score, validation_set, write_sheet
 
@@ -39,8 +39,13 @@ def train(recipe: Recipe, *, stop_after: int | None = None) -> Training:
 
     Raises:
         FileNotFoundError, ValueError: for pictures or states; see `pictures` and `state`.
-        RuntimeError: the loss is no longer finite.
+        RuntimeError: the loss is no longer finite, or another process trains in the run folder.
     """
+    with only_one(Path(recipe.run)):
+        return _train(recipe, stop_after)
+
+
+def _train(recipe: Recipe, stop_after: int | None) -> Training:
     device = _device(recipe)
     if recipe.threads and device.type == "cpu":
         torch.set_num_threads(recipe.threads)

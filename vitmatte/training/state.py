@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,24 @@ def resume(recipe: Recipe, device: torch.device) -> Training:
 def save_average(training: Training, recipe: Recipe, folder: Path) -> None:
     """Writes the averaged net in the hub's layout."""
     averaged_net(training, recipe).save_pretrained(folder)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Keeps the run folder for this process. Raises RuntimeError when another has it."""
+    from filelock import FileLock, Timeout  # comes with huggingface_hub
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RuntimeError(f"another process trains in {folder}; stop it first, or give the recipe another run "
+                           "folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def averaged_net(training: Training, recipe: Recipe) -> VitMatteForImageMatting:
