@@ -18,7 +18,7 @@ import torch
 from vitmatte import MattingModel, VitMatteConfig, VitMatteForImageMatting, load_model, make_trimap, matte
 from vitmatte.processing import Preprocessing
 
-SIDE, ROUNDS = 1024, 3
+SIDE, ROUNDS = 1024, 2
 
 
 def scene() -> tuple[torch.Tensor, torch.Tensor]:

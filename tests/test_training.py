@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from nets import small_config
+from nets import assert_close, random_input, random_net, small_config
 from PIL import Image
 from safetensors.torch import load_file
 from test_structure import ROOT
@@ -110,6 +110,17 @@ def test_resuming_gives_the_same(recipe, tmp_path, optimizer):
     for name, value in whole.net.state_dict().items():
         assert torch.equal(value, resumed.net.state_dict()[name]), name
         assert torch.equal(whole.average.state[name], resumed.average.state[name]), name
+
+
+def test_published_without_positions(tmp_path):
+    """transformers needs absolute positions: a net without gets zeros, and gives the same alpha."""
+    net = random_net(small_config(use_absolute_position_embeddings=False))
+    net.save_pretrained(tmp_path / "net")
+    publish(tmp_path / "net", tmp_path / "published")
+    published = VitMatteForImageMatting.from_pretrained(tmp_path / "published")
+    assert published.config.vitdet.use_absolute_position_embeddings
+    with torch.no_grad():
+        assert_close(published(random_input(64, 96)).alphas, net(random_input(64, 96)).alphas, 5e-3)
 
 
 def test_one_process_per_run(recipe, tmp_path):

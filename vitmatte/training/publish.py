@@ -39,11 +39,17 @@ def publish(source: Path, target: Path) -> None:
     net = load_net(source)
     target.mkdir(parents=True, exist_ok=True)
     described = {"architectures": ["VitMatteForImageMatting"], "torch_dtype": "float16", **net.config.to_dict()}
+    state, backbone = net.state_dict(), net.config.vitdet
+    if not backbone.use_absolute_position_embeddings:
+        # transformers 5.23 cannot make a VitDet without them; zeros are the same function.
+        places = backbone.pretrain_grid[0] * backbone.pretrain_grid[1] + 1
+        state["backbone.embeddings.position_embeddings"] = torch.zeros(1, places, backbone.hidden_size)
+        described["backbone_config"]["use_absolute_position_embeddings"] = True
     for name, content in ((CONFIG_NAME, described), (PREPROCESSOR_NAME, PREPROCESSOR)):
         with whole_file(target / name) as path:
             path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     with whole_file(target / "model.safetensors") as path:
-        save_file({name: halved(name, value) for name, value in net.state_dict().items()}, path, {"format": "pt"})
+        save_file({name: halved(name, value) for name, value in state.items()}, path, {"format": "pt"})
 
 
 def halved(name: str, value: Tensor) -> Tensor:
