@@ -121,10 +121,6 @@ def test_bad_input_is_named(shape, said):
         random_net()(torch.zeros(shape))
 
 
-def test_labels_are_refused():
-    with pytest.raises(NotImplementedError, match="labels"):
-        random_net()(random_input(32, 32), labels=torch.zeros(1, 1, 32, 32))
-
 
 def test_batches_equal_single_pictures():
     net, pixels = random_net(), random_input(64, 96, batch=3)

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted((ROOT / "vitmatte").glob("*.py"))
+TRAINING = sorted((ROOT / "vitmatte" / "training").glob("*.py"))
 NODES = sorted((ROOT / "nodes").glob("*.py"))
 
 # Each module and what of the library it may import.
@@ -29,7 +30,9 @@ ARROWS = {
     "block": {"attention", "config", "execution", "size"},
     "backbone": {"block", "config", "execution"},
     "decoder": {"config", "enlarge", "execution", "size", "tiles"},
-    "model": {"backbone", "block", "checkpoint", "config", "decoder", "execution", "hub"},
+    "loss": set(),
+    "metrics": set(),
+    "model": {"backbone", "block", "checkpoint", "config", "decoder", "execution", "hub", "loss"},
     "checkpoint": {"config", "files", "model"},
     "processing": {"config", "files", "hub", "size"},
     "hub": {"checkpoint", "config"},
@@ -37,9 +40,32 @@ ARROWS = {
     "memory": {"config", "decoder", "execution", "processing", "size"},
     "frame": {"execution", "memory", "model", "processing", "size", "tiles", "work"},
     "inference": {"checkpoint", "frame", "hub", "processing", "trimap"},
-    "cli": {"compositing", "hub", "image_files", "inference", "trimap"},
+    "evaluate": {"files", "hub", "image_files", "inference", "metrics", "trimap"},
+    "cli": {"compositing", "evaluate", "hub", "image_files", "inference", "training", "trimap"},
     "__main__": {"cli"},
     "__init__": None,  # gathers the public names
+}
+
+# The same for training: the modules beside it, and what of the library.
+TRAINING_ARROWS = {
+    "__init__": (set(), set()),
+    "recipe": (set(), {"config", "loss"}),
+    "pictures": ({"recipe"}, {"image_files"}),
+    "placing": ({"pictures"}, set()),
+    "optics": (set(), set()),
+    "light": ({"optics"}, set()),
+    "strands": (set(), set()),
+    "sheer": ({"optics"}, set()),
+    "composites": ({"light", "optics", "pictures", "placing", "recipe", "sheer", "strands"}, {"trimap"}),
+    "stream": ({"composites", "recipe"}, set()),
+    "optimizer": (set(), set()),
+    "average": (set(), set()),
+    "pretrained": (set(), {"checkpoint", "model"}),
+    "state": ({"average", "optimizer", "pretrained", "recipe"}, {"files", "model"}),
+    "validation": ({"composites", "pictures", "recipe", "stream"}, {"files", "metrics", "processing"}),
+    "loop": ({"composites", "pictures", "recipe", "state", "stream", "validation"}, {"loss", "processing"}),
+    "publish": (set(), {"checkpoint", "config", "files", "processing"}),
+    "command": ({"loop", "recipe"}, set()),
 }
 
 
@@ -63,9 +89,19 @@ def test_arrows_of_the_library(path):
     assert all(level <= 1 for level, _ in imports(path)), f"{path.name} reaches out of the library"
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
+def test_arrows_of_training(path):
+    beside, library = TRAINING_ARROWS[path.stem]
+    for level, allowed in ((1, beside), (2, library)):
+        found = {module.split(".")[0] for at, module in imports(path) if at == level}
+        assert found <= allowed, f"training/{path.name} imports {sorted(found - allowed)}"
+    assert all(level <= 2 for level, _ in imports(path)), f"{path.name} reaches out of the library"
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *TRAINING], ids=lambda path: path.stem)
 def test_the_library_knows_only_its_packages(path):
     known = {*sys.stdlib_module_names, "torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock"}
+    known |= {"scipy"} if path.stem == "metrics" else set()
     strange = {module.split(".")[0] for level, module in imports(path) if level == 0} - known
     assert not strange, f"{path.name} imports {sorted(strange)}"
 
@@ -87,7 +123,7 @@ def test_the_library_runs_without_comfyui():
 
 
 def test_files_stay_small():
-    for path in [*LIBRARY, *NODES]:
+    for path in [*LIBRARY, *TRAINING, *NODES]:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path.name
 
 
@@ -106,5 +142,5 @@ def test_one_version():
 @pytest.mark.parametrize("pattern", [r"(?<!\.)\beval\(", r"\bexec\(", r"weights_only=False", r"pickle\.load",
                                      r"os\.system", r"subprocess", r"trust_remote_code"])
 def test_nothing_that_runs_strangers_code(pattern):
-    for path in [*LIBRARY, *NODES, ROOT / "__init__.py"]:
+    for path in [*LIBRARY, *TRAINING, *NODES, ROOT / "__init__.py"]:
         assert not re.search(pattern, path.read_text(encoding="utf-8")), f"{pattern} in {path.name}"

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import hub, image_files
+from . import evaluate, hub, image_files
 from .compositing import colour, composite, cover
 from .inference import NORMALIZATIONS, STRATEGIES, MattingModel, load_model, matte
+from .training import command as training_command
 from .trimap import make_trimap
 
 INNER, OUTER = 10.0, 20.0  # pixels
@@ -75,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     download = commands.add_parser("download", help="fetch a released model")
     download.set_defaults(run=_download)
     download.add_argument("name", metavar="NAME", choices=list(hub.RELEASED), help="one of: " + ", ".join(hub.RELEASED))
+    training_command.register(commands)
+    evaluate.register(commands)
     for command in (models, download, cutout):
         command.add_argument("--models-folder", type=Path, default=hub.default_folder(),
                              help="where released models are kept (default: $VITMATTE_HOME or ~/.cache/vitmatte)")

@@ -16,6 +16,7 @@ from .block import VitDetResidual
 from .config import VitMatteConfig
 from .decoder import DetailCapture
 from .execution import Execution
+from .loss import matting_loss
 
 
 @dataclass
@@ -104,18 +105,19 @@ class VitMatteForImageMatting(nn.Module):
             pixel_values: [B, 4, H, W] from `VitMatteImageProcessor`; both sides multiples of the patch size.
             output_attentions: also give every block's attention probabilities; takes memory for all scores.
             output_hidden_states: also give the feature map before the first and after each block.
-            labels: true alphas; not supported yet.
-            return_dict: False for a plain tuple (alphas, hidden_states, attentions).
+            labels: [B, 1, H, W], the true alphas in 0..1: the output's loss is then `loss.matting_loss` with the
+                paper's weights; unknown is where the input's last channel is neither 0 nor 1.
+            return_dict: False for a plain tuple (loss, alphas, hidden_states, attentions).
             run: how to run.
 
         Returns:
             `ImageMattingOutput` with alphas [B, 1, H, W].
 
         Raises:
-            ValueError: for a shape the net cannot take. NotImplementedError: for labels.
+            ValueError: for a shape the net cannot take, or labels of another shape than the alphas.
         """
         if labels is not None:
-            raise NotImplementedError("labels (training) are not built yet; leave them out for inference")
+            _check_labels(labels, pixel_values)
         features = self.backbone(
             pixel_values,
             output_attentions=bool(output_attentions),
@@ -123,8 +125,12 @@ class VitMatteForImageMatting(nn.Module):
             run=run,
         )
         alphas = self.decoder(features.feature_maps[-1], pixel_values)
+        loss = None
+        if labels is not None:
+            trimap = pixel_values[:, -1:]
+            loss, _ = matting_loss(alphas, labels, (trimap > 0) & (trimap < 1))
         output = ImageMattingOutput(
-            alphas=alphas, hidden_states=features.hidden_states, attentions=features.attentions
+            loss=loss, alphas=alphas, hidden_states=features.hidden_states, attentions=features.attentions
         )
         return output if return_dict is not False else output.to_tuple()
 
@@ -175,6 +181,13 @@ class VitMatteForImageMatting(nn.Module):
     def dtype(self) -> torch.dtype:
         """Of the parameters."""
         return next(self.parameters()).dtype
+
+
+def _check_labels(labels: Tensor, pixel_values: Tensor) -> None:
+    batch, _, height, width = pixel_values.shape
+    if tuple(labels.shape) != (batch, 1, height, width):
+        raise ValueError(f"labels is {list(labels.shape)}; expected {[batch, 1, height, width]}, one alpha matte in "
+                         "0..1 for each picture, padded like it")
 
 
 @torch.no_grad()

@@ -1,0 +1,76 @@
+"""The command `vitmatte evaluate`, on generated files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vitmatte import image_files
+from vitmatte.cli import main
+from vitmatte.metrics import errors
+
+
+@pytest.fixture()
+def folders(tmp_path):
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(("cat", "dog")):
+        ramp = torch.linspace(0, 1, 40).expand(32, 40).contiguous()
+        found = (ramp + 0.1 * (i + 1)).clamp(0, 1)
+        trimap = torch.where((ramp > 0.3) & (ramp < 0.7), 0.5, (ramp > 0.5).float())
+        image_files.write_matte(tmp_path / "alpha" / f"{name}.png", ramp)
+        image_files.write_matte(tmp_path / "pred" / f"{name}.tif", found)
+        image_files.write_trimap(tmp_path / "trimap" / f"{name}.png", trimap)
+        image_files.write_image(tmp_path / "image" / f"{name}.jpg",
+                                torch.from_numpy(rng.random((32, 40, 3), dtype=np.float32)))
+    return tmp_path
+
+
+def run(folders, *extra):
+    report = folders / "report.json"
+    status = main(["evaluate", "--alpha", str(folders / "alpha"), "--json", str(report), *extra])
+    return status, json.loads(report.read_text()) if report.exists() else None
+
+
+def test_files_against_files(folders, capsys):
+    status, report = run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap"))
+    assert status == 0 and report["area"] == "unknown" and list(report["pictures"]) == ["cat", "dog"]
+    planes = [image_files.read_mask(folders / f)[0].numpy() for f in ("pred/dog.tif", "alpha/dog.png")]
+    trimap = image_files.read_mask(folders / "trimap/dog.png")[0].numpy()
+    expected = errors(*planes, (trimap > 0.1) & (trimap < 0.9))
+    assert report["pictures"]["dog"] == pytest.approx(vars(expected))
+    assert report["mean"]["mse"] == pytest.approx((0.01 + 0.04) / 2, rel=1e-3)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["picture", "SAD", "MSE", "Grad", "Conn"] and shown[-1].startswith("median")
+
+
+def test_the_whole_picture(folders):
+    _, whole = run(folders, "--pred", str(folders / "pred"), "--whole")
+    _, unknown = run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap"))
+    assert whole["area"] == "whole" and whole["mean"]["sad"] > unknown["mean"]["sad"]
+
+
+def test_straight_from_a_model(folders):
+    status, report = run(folders, "--model", "vitmatte-tiny", "--image", str(folders / "image"),
+                         "--trimap", str(folders / "trimap"))
+    assert status == 0 and 0 < report["mean"]["mse"] < 1
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--pred", "pred"], "--whole"),
+    (["--model", "vitmatte-tiny", "--whole"], "--image"),
+    (["--pred", "nowhere", "--whole"], "no folder"),
+    (["--pred", "few", "--whole"], "for 1 of 2 mattes: dog"),
+    (["--pred", "other", "--whole"], "cat.png: found is (10, 10)"),
+    (["--pred", "pred", "--image", "image", "--whole"], "--image is for --model"),
+])
+def test_what_is_wrong_is_named(folders, capsys, arguments, message):
+    image_files.write_matte(folders / "few" / "cat.png", torch.zeros(32, 40))
+    for name in ("cat", "dog"):
+        image_files.write_matte(folders / "other" / f"{name}.png", torch.zeros(10, 10))
+    folder_options = ("--pred", "--image")
+    given = [str(folders / a) if i and arguments[i - 1] in folder_options else a for i, a in enumerate(arguments)]
+    assert run(folders, *given) == (1, None)
+    assert message in capsys.readouterr().err

@@ -1,0 +1,235 @@
+"""The configuration of a training run: a JSON file, read strictly into frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..config import VitMatteConfig, read_json
+from ..loss import LossWeights
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of pictures.
+
+    Args:
+        folder: see `pictures.find_foregrounds` for the layouts; relative to the recipe.
+        index: a CSV with a column `file` (relative to the CSV's folder); then only its files count.
+        where: column of the index -> values wanted, such as {"split": ["train"]}.
+        weight: how often a picture is drawn from here, against the other sources.
+    """
+
+    folder: str
+    index: str | None = None
+    where: dict[str, list[str]] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How composites are made; each number is a probability from 0 to 1.
+
+    Args:
+        strands, sheer: a procedural foreground instead of one from the folders: hair and fur; glass, veils and smoke.
+        borrowed_colour: a foreground takes its colours from a photograph and keeps its alpha.
+        second: two foregrounds are fused to one (Tang et al., arXiv 1909.09725; Li and Lu, GCA, arXiv 2001.04069).
+        defocus, motion: the foreground is blurred together with its alpha.
+        background_blur: the background is out of focus.
+        alike: the background is given the foreground's mean colour.
+        noise, jpeg, gamma: of the finished picture.
+        rough: the trimap comes from a hard mask, as users make it, and not from the alpha.
+        wide: further areas of the trimap are unknown.
+    """
+
+    strands: float = 0.18
+    sheer: float = 0.10
+    borrowed_colour: float = 0.25
+    second: float = 0.2
+    defocus: float = 0.15
+    motion: float = 0.08
+    background_blur: float = 0.5
+    alike: float = 0.12
+    noise: float = 0.5
+    jpeg: float = 0.4
+    gamma: float = 0.3
+    rough: float = 0.3
+    wide: float = 0.12
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+                raise ValueError(f"Mixture: {f.name} is {value!r}; expected a probability from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A kind of batch: side of the crops in pixels (a multiple of 32), crops per batch, and how often it is drawn."""
+
+    size: int
+    batch: int
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.size < 32 or self.size % 32 or self.batch < 1 or self.weight < 0:
+            raise ValueError(f"Crops: {self}; expected a size that is a multiple of 32, a batch of at least 1 and a "
+                             "weight of at least 0")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps up to `until` (None: the end) draw their batches from `crops`."""
+
+    crops: list[Crops]
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate: rises over `warmup` steps, stays, and falls linearly to 0 over the last `decay` of `steps`.
+
+    A run without an end (`steps` None) can be stopped and given one at any time (Hu et al., arXiv 2404.06395).
+
+    Args:
+        rate: of the flat part. steps: the last step, or None.
+    """
+
+    rate: float = 2e-3
+    warmup: int = 200
+    steps: int | None = None
+    decay: int = 0
+
+    def at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        rate = self.rate * min(1.0, (step + 1) / max(1, self.warmup))
+        if self.steps is None or not self.decay:
+            return rate
+        return rate * min(1.0, max(0.0, (self.steps - step) / self.decay))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run.
+
+    Args:
+        foregrounds, backgrounds: where pictures come from.
+        model: a VitMatteConfig as in config.json.
+        run: folder for state, log, contact sheets and the result; relative to the recipe.
+        validation_foregrounds, validation_backgrounds: pictures for the fixed validation set; none: no validation.
+        backbone: a plain ViT's weights to start from; see `pretrained`.
+        optimizer: "muon" or "adamw"; see `optimizer`.
+        weight_decay, clip: of the optimizer; largest norm of the gradient.
+        average: decay of the exponential moving average of the weights.
+        precision: "bf16", "fp16" (CUDA only) or "fp32", of products and convolutions.
+        device: "auto", "cpu", "cuda", ...
+        threads: of torch on a CPU; None: torch's choice. workers: processes that make composites.
+        save_minutes, validate_every, log_every: how often.
+        validation_size, validation_count: side of the validation composites in pixels, and how many.
+        seed: of weights and data.
+    """
+
+    foregrounds: list[Source]
+    backgrounds: list[Source]
+    model: VitMatteConfig
+    run: str
+    validation_foregrounds: list[Source] = field(default_factory=list)
+    validation_backgrounds: list[Source] = field(default_factory=list)
+    backbone: str | None = None
+    mixture: Mixture = field(default_factory=Mixture)
+    phases: list[Phase] = field(default_factory=lambda: [Phase([Crops(256, 16)])])
+    schedule: Schedule = field(default_factory=Schedule)
+    loss: LossWeights = field(default_factory=LossWeights)
+    optimizer: str = "muon"
+    weight_decay: float = 0.02
+    clip: float = 1.0
+    average: float = 0.999
+    precision: str = "bf16"
+    device: str = "auto"
+    threads: int | None = None
+    workers: int = 1
+    save_minutes: float = 5.0
+    validate_every: int = 1000
+    log_every: int = 50
+    validation_size: int = 256
+    validation_count: int = 48
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("optimizer", ("muon", "adamw")), ("precision", ("bf16", "fp16", "fp32"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"Recipe: {name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
+        if not self.foregrounds or not self.backgrounds or not self.phases:
+            raise ValueError("Recipe: foregrounds, backgrounds and phases each need at least one entry")
+
+    def crops_at(self, step: int) -> list[Crops]:
+        """What the batch of a step is drawn from."""
+        for phase in self.phases:
+            if phase.until is None or step < phase.until:
+                return phase.crops
+        return self.phases[-1].crops
+
+
+NESTED: dict[str, Any] = {
+    "mixture": Mixture, "schedule": Schedule, "loss": LossWeights,
+    "foregrounds": [Source], "backgrounds": [Source], "validation_foregrounds": [Source],
+    "validation_backgrounds": [Source], "phases": [Phase], "crops": [Crops],
+}
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """A recipe from its JSON file; folders in it are relative to the file, and come out absolute.
+
+    Raises:
+        FileNotFoundError, ValueError: not there, not JSON, or with a key or value that is not as described.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no recipe {path}")
+    values = read_json(path)
+    values.pop("comment", None)
+    if "model" in values:
+        values["model"] = VitMatteConfig.from_dict(values["model"])
+    recipe = _build(Recipe, values, str(path))
+    base = path.resolve().parent
+
+    def absolute(sources: list[Source]) -> list[Source]:
+        return [dataclasses.replace(s, folder=str(base / s.folder), index=s.index and str(base / s.index))
+                for s in sources]
+
+    return dataclasses.replace(
+        recipe, run=str(base / recipe.run), backbone=recipe.backbone and str(base / recipe.backbone),
+        foregrounds=absolute(recipe.foregrounds), backgrounds=absolute(recipe.backgrounds),
+        validation_foregrounds=absolute(recipe.validation_foregrounds),
+        validation_backgrounds=absolute(recipe.validation_backgrounds),
+    )
+
+
+def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    strange = sorted(set(values) - set(known))
+    if strange:
+        raise ValueError(f"{where}: {kind.__name__} has no {', '.join(strange[:5])}; it has {', '.join(known)}")
+    needed = dataclasses.MISSING
+    lacking = [n for n, f in known.items() if f.default is needed and f.default_factory is needed and n not in values]
+    if lacking:
+        raise ValueError(f"{where}: {kind.__name__} needs {', '.join(lacking)}")
+    return kind(**{name: _nested(name, value, where) for name, value in values.items()})
+
+
+def _nested(name: str, value: Any, where: str) -> Any:
+    inner = NESTED.get(name)
+    if isinstance(inner, list):
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise ValueError(f"{where}: {name} is {json.dumps(value)[:60]}; expected a list of objects")
+        return [_build(inner[0], item, where) for item in value]
+    if inner is not None:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: {name} is {json.dumps(value)[:60]}; expected an object")
+        return _build(inner, value, where)
+    return value

@@ -1,0 +1,122 @@
+"""What a run leaves on disk, so that it can go on: weights, average, optimizers and the step, in one file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..files import whole_file
+from ..model import VitMatteForImageMatting
+from .average import Average
+from .optimizer import make_optimizers
+from .recipe import Recipe
+
+STATE = "state.pt"
+
+
+@dataclass
+class Training:
+    """A run in progress; `step` counts the steps done, `best` is the smallest validation error so far."""
+
+    net: VitMatteForImageMatting
+    average: Average
+    optimizers: list[torch.optim.Optimizer]
+    step: int = 0
+    seconds: float = 0.0
+    best: float = float("inf")
+
+
+def fresh(recipe: Recipe, device: torch.device) -> Training:
+    """A run at its beginning."""
+    torch.manual_seed(recipe.seed)
+    net = VitMatteForImageMatting(recipe.model).to(device).train()
+    if recipe.backbone is not None:
+        from .pretrained import load_plain_backbone
+
+        load_plain_backbone(net, recipe.backbone)
+    return Training(net, Average(net, recipe.average), _optimizers(net, recipe))
+
+
+def _optimizers(net: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    return make_optimizers(net, recipe.optimizer, recipe.schedule.rate, recipe.weight_decay)
+
+
+def save(training: Training, folder: Path) -> None:
+    """Writes the state, whole or not at all."""
+    content: dict[str, Any] = {
+        "net": training.net.state_dict(), "average": training.average.state, "updates": training.average.updates,
+        "optimizers": [optimizer.state_dict() for optimizer in training.optimizers],
+        "step": training.step, "seconds": training.seconds, "best": training.best,
+    }
+    with whole_file(folder / STATE) as path:
+        torch.save(content, path)
+
+
+def resume(recipe: Recipe, device: torch.device) -> Training:
+    """The run in the recipe's folder, or a fresh one where there is none.
+
+    Raises:
+        ValueError: a state of another net or optimizer than the recipe's.
+    """
+    training, path = fresh(recipe, device), Path(recipe.run) / STATE
+    if not path.is_file():
+        return training
+    content = torch.load(path, map_location=device, weights_only=True)
+    try:
+        training.net.load_state_dict(content["net"])
+        for optimizer, state in zip(training.optimizers, content["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is the state of another net or optimizer than the recipe's ({error}); give the "
+                         "recipe another run folder, or remove the state to start again") from error
+    training.average.state, training.average.updates = content["average"], content["updates"]
+    training.step, training.seconds, training.best = content["step"], content["seconds"], content["best"]
+    return training
+
+
+def save_average(training: Training, recipe: Recipe, folder: Path) -> None:
+    """Writes the averaged net in the hub's layout."""
+    averaged_net(training, recipe).save_pretrained(folder)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Keeps the run folder for this process. Raises RuntimeError when another has it."""
+    from filelock import FileLock, Timeout  # comes with huggingface_hub
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RuntimeError(f"another process trains in {folder}; stop it first, or give the recipe another run "
+                           "folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def averaged_net(training: Training, recipe: Recipe) -> VitMatteForImageMatting:
+    """A net with the averaged weights, in evaluation mode."""
+    net = VitMatteForImageMatting(recipe.model, device="meta")
+    net.load_state_dict(training.average.state, assign=True)
+    return net.eval()
+
+
+def append_row(path: Path, row: dict[str, float | int]) -> None:
+    """Adds a line to a CSV file, and the heading where it is new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
