@@ -178,28 +178,6 @@ class VitDetLayer(nn.Module):
         self.drop_path_rate = config.drop_path_rate * index / max(1, config.num_hidden_layers - 1)
         self.residual = VitDetResidual(config, ops, **at) if index in config.residual_block_indices else None
 
-    def infer_windows(self, x: Tensor, run: Execution) -> Tensor:
-        """`forward` in windows, without the queries of the padding: tokens [B, H, W, C] to the same."""
-        batch, height, width, _ = x.shape
-        window, size = self.window, (self.window, self.window)
-        relative = self.positions(size, x, run)
-        padding = self.qkv(x.new_zeros(1, x.shape[-1])).view(3, 1, 1, 1, self.heads, 1, 1, self.dim)[1:]
-        qkv = self.qkv(x).view(batch, height, width, 3, self.heads, self.dim)
-        result = x.new_empty(batch, height, width, self.heads, self.dim)
-        for top, bottom, rows in _parts(height, window):
-            for left, right, columns in _parts(width, window):
-                part = _cells(qkv[:, top:bottom, left:right], rows, columns).permute(5, 0, 1, 3, 6, 2, 4, 7)
-                queries = part[0].reshape(-1, rows * columns, self.dim)  # [3, B, down, across, heads, rows, columns, d]
-                keys_values = part[1:]
-                if (rows, columns) != size:  # padding is zero before this layer: its values are the layer's bias
-                    keys_values = padding.expand(2, *part.shape[1:5], *size, self.dim).clone()
-                    keys_values[..., :rows, :columns, :] = part[1:]
-                keys, values = keys_values.reshape(2, -1, window * window, self.dim)
-                found = attention(queries, keys, values, relative, size, run=run, block=(rows, columns))
-                found = found.view(part.shape[1:]).permute(0, 1, 4, 2, 5, 3, 6)
-                _cells(result[:, top:bottom, left:right], rows, columns).copy_(found)
-        return self.proj(result.flatten(3))
-
     def forward(self, x: Tensor, run: Execution, probabilities: list[Tensor] | None = None) -> Tensor:
         """Tokens [B, H, W, C] to the same, all at once and differentiably."""
         y = self.attention(self.norm1(x), run, probabilities)
