@@ -19,8 +19,13 @@ ARROWS = {
     "size": set(),
     "files": set(),
     "config": set(),
-    "trimap": set(),
-    "compositing": set(),
+    "distance": set(),
+    "regions": set(),
+    "strands": {"distance", "regions"},
+    "trimap": {"distance", "regions", "strands"},
+    "compositing": {"trimap"},
+    "foreground": {"trimap"},
+    "cutout": {"compositing", "foreground"},
     "execution": {"size"},
     "tiles": {"size"},
     "image_files": {"files"},
@@ -36,7 +41,8 @@ ARROWS = {
     "memory": {"config", "decoder", "execution", "processing", "size"},
     "frame": {"execution", "memory", "model", "processing", "size", "tiles", "work"},
     "inference": {"checkpoint", "frame", "hub", "processing", "trimap"},
-    "cli": {"compositing", "hub", "image_files", "inference", "trimap"},
+    "trimap_options": {"image_files", "trimap"},
+    "cli": {"compositing", "cutout", "hub", "image_files", "inference", "trimap_options"},
     "__main__": {"cli"},
     "__init__": None,  # gathers the public names
 }
@@ -64,7 +70,8 @@ def test_arrows_of_the_library(path):
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
 def test_the_library_knows_only_its_packages(path):
-    known = {*sys.stdlib_module_names, "torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock"}
+    known = {*sys.stdlib_module_names, "torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock",
+             "scipy"}
     strange = {module.split(".")[0] for level, module in imports(path) if level == 0} - known
     assert not strange, f"{path.name} imports {sorted(strange)}"
 

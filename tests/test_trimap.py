@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitmatte import make_trimap
-from vitmatte.trimap import within
+from vitmatte.distance import within
 
 
 def brute_force(marked: np.ndarray, radius: float) -> np.ndarray:
