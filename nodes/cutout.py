@@ -6,7 +6,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..vitmatte import cut_out, replace_background
-from ..vitmatte.compositing import FITS
+from ..vitmatte.compositing import FITS, SCREENS
 from ..vitmatte.compositing import colour as as_colour
 from .host import check_interrupt, progress_bar
 from .preview import first_frames
@@ -29,6 +29,9 @@ class ViTMatteForeground(io.ComfyNode):
                 io.Image.Input("image", tooltip="One picture or a batch; an alpha channel is ignored."),
                 io.Mask.Input("alpha", tooltip="The matte, 1 = opaque subject. As many as pictures, or one of either "
                                                "for all of the other, of the same size."),
+                io.Combo.Input("despill", options=list(SCREENS), default="none", optional=True,
+                               tooltip="Take the light of a green or blue screen from the subject, also where it is "
+                                       "opaque."),
             ],
             outputs=[
                 io.Image.Output("foreground", display_name="foreground",
@@ -39,8 +42,8 @@ class ViTMatteForeground(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image: torch.Tensor, alpha: torch.Tensor) -> io.NodeOutput:
-        cutout = cut_out(image, alpha, on_progress=progress_bar(), check_interrupt=check_interrupt)
+    def execute(cls, image: torch.Tensor, alpha: torch.Tensor, despill: str = "none") -> io.NodeOutput:
+        cutout = cut_out(image, alpha, despill=despill, on_progress=progress_bar(), check_interrupt=check_interrupt)
         return io.NodeOutput(cutout[..., :3], cutout, ui=ui.PreviewImage(first_frames(cutout), cls=cls))
 
 
@@ -72,17 +75,20 @@ class ViTMatteReplaceBackground(io.ComfyNode):
                 io.Boolean.Input("linear_light", default=False,
                                  tooltip="Mix light as a camera does and not sRGB values: thin hair is then brighter "
                                          "on dark and fainter on bright backgrounds."),
+                io.Combo.Input("despill", options=list(SCREENS), default="none", optional=True,
+                               tooltip="Take the light of a green or blue screen from the subject, also where it is "
+                                       "opaque."),
             ],
             outputs=[io.Image.Output("result", display_name="image", tooltip="The new picture.")],
         )
 
     @classmethod
     def execute(cls, image: torch.Tensor, alpha: torch.Tensor, fit: str, colour: str, foreground_colours: str,
-                linear_light: bool, background: torch.Tensor | None = None) -> io.NodeOutput:
+                linear_light: bool, background: torch.Tensor | None = None, despill: str = "none") -> io.NodeOutput:
         if foreground_colours not in COLOURS:
             raise ValueError(f"foreground_colours is {foreground_colours!r}; expected one of {', '.join(COLOURS)}")
         fill = as_colour(colour)
         result = replace_background(image, alpha, fill if background is None else background, fit=fit, fill=fill,
-                                    linear=linear_light, estimate=COLOURS[foreground_colours],
+                                    linear=linear_light, estimate=COLOURS[foreground_colours], despill=despill,
                                     on_progress=progress_bar(), check_interrupt=check_interrupt)
         return io.NodeOutput(result, ui=ui.PreviewImage(first_frames(result), cls=cls))

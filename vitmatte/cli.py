@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import hub, image_files, trimap_options
-from .compositing import FITS, colour
+from .compositing import FITS, SCREENS, colour
 from .cutout import cut_out, replace_background
 from .inference import NORMALIZATIONS, MattingModel, load_model, matte
 
@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     cutout.add_argument("--colours", choices=COLOURS, default="estimated",
                         help="estimated: free hair and edges of the old background's colour; picture: leave the "
                              "photograph's (default: %(default)s)")
+    cutout.add_argument("--despill", choices=SCREENS, default="none",
+                        help="take a green or blue screen's light from the subject (default: %(default)s)")
     trimap_options.add(cutout)
     cutout.add_argument("--model", default=hub.BUNDLED, metavar="NAME|PATH",
                         help="see `vitmatte models`; a released model is downloaded once (default: %(default)s)")
@@ -171,9 +173,10 @@ def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Tensor 
         raise ValueError(f"{job.photo} with {job.guide}: {error}") from error
     estimate = options.colours == "estimated"
     if backdrop is None:
-        result = cut_out(image, alpha, estimate=estimate)
+        result = cut_out(image, alpha, estimate=estimate, despill=options.despill)
     else:
-        result = replace_background(image, alpha, backdrop, fit=options.fit, linear=options.linear, estimate=estimate)
+        result = replace_background(image, alpha, backdrop, fit=options.fit, linear=options.linear, estimate=estimate,
+                                    despill=options.despill)
     image_files.write_image(job.output, result[0], profile=image_files.read_profile(job.photo))
     print(job.output)
     if job.alpha is not None:

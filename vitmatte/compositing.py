@@ -12,7 +12,9 @@ from torch.nn import functional
 from .trimap import sure_areas
 
 Fit = Literal["cover", "contain", "stretch", "tile"]
+Screen = Literal["none", "green", "blue"]
 FITS: tuple[Fit, ...] = ("cover", "contain", "stretch", "tile")
+SCREENS: tuple[Screen, ...] = ("none", "green", "blue")
 
 # Tints of the preview: green, yellow and blue of Okabe and Ito's palette, told apart by colour-blind people as well.
 SUBJECT, UNDECIDED, BEHIND = (0.0, 0.62, 0.45), (0.94, 0.89, 0.26), (0.0, 0.45, 0.70)
@@ -42,6 +44,23 @@ def composite(foreground: Tensor, alpha: Tensor, background: Tensor, *, linear: 
     mixed = (share * foreground + through * behind) / total.clamp_min(1e-6)
     mixed = torch.where(total > 0, mixed, foreground)
     return torch.cat([to_srgb(mixed) if linear else mixed, total], dim=-1)
+
+
+def without_spill(foreground: Tensor, screen: Screen) -> Tensor:
+    """Colours [..., 3] in which green, or blue, is at most the greater of the other two: no light of such a screen.
+
+    Raises:
+        ValueError: another screen.
+    """
+    if screen not in SCREENS:
+        raise ValueError(f"despill is {screen!r}; expected one of {', '.join(SCREENS)}")
+    if screen == "none":
+        return foreground
+    spilled = SCREENS.index(screen)  # the channel
+    planes = list(foreground.unbind(dim=-1))
+    others = torch.maximum(*(planes[i] for i in range(3) if i != spilled))
+    planes[spilled] = torch.minimum(planes[spilled], others)
+    return torch.stack(planes, dim=-1)
 
 
 def to_linear(srgb: Tensor) -> Tensor:

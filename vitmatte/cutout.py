@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .compositing import Fit, composite
+from .compositing import Fit, Screen, composite, without_spill
 from .compositing import fit as fitted
 from .foreground import check_picture, estimate_foreground
 
@@ -17,6 +17,7 @@ def cut_out(
     alpha: Tensor,
     *,
     estimate: bool = True,
+    despill: Screen = "none",
     on_progress: Callable[[int, int], None] | None = None,
     check_interrupt: Callable[[], None] | None = None,
 ) -> Tensor:
@@ -27,6 +28,8 @@ def cut_out(
         alpha: [B, H, W] or [H, W] in 0..1, of the same size; one may serve all images, or one image all mattes.
         estimate: free half-covered pixels of the old background's colour (`estimate_foreground`); else keep the
             picture's colours.
+        despill: take the light of a "green" or "blue" screen from the subject, also where it is opaque
+            (`without_spill`); what is that colour by itself turns greyer.
         on_progress: called with (frames done, frames in all).
         check_interrupt: called for every frame; what it raises ends the call.
 
@@ -39,7 +42,7 @@ def cut_out(
     alpha = alpha.unsqueeze(0) if alpha.ndim == 2 else alpha
     check_picture(image, alpha, "alpha")
     result = image.new_empty(max(len(image), len(alpha)), *image.shape[1:3], 4, dtype=torch.float32)
-    for i, colours, share in _frames(image, alpha, len(result), estimate, on_progress, check_interrupt):
+    for i, colours, share in _frames(image, alpha, len(result), estimate, despill, on_progress, check_interrupt):
         result[i, ..., :3] = colours[0]
         result[i, ..., 3] = share[0]
     return result
@@ -54,13 +57,14 @@ def replace_background(
     fill: Tensor | None = None,
     linear: bool = False,
     estimate: bool = True,
+    despill: Screen = "none",
     on_progress: Callable[[int, int], None] | None = None,
     check_interrupt: Callable[[], None] | None = None,
 ) -> Tensor:
     """The subject before another background.
 
     Args:
-        image, alpha, estimate, on_progress, check_interrupt: as for `cut_out`.
+        image, alpha, estimate, despill, on_progress, check_interrupt: as for `cut_out`.
         background: a colour [3] in 0..1, or pictures [B, h, w, 3 or 4] of any size, as many as images, or one for all,
             or many for one image; a fourth channel is straight alpha.
         fit, fill: how pictures of another size are brought to the image's; see `compositing.fit`.
@@ -84,7 +88,7 @@ def replace_background(
     height, width = image.shape[1:3]
     result = image.new_empty(frames, height, width, behind.shape[-1], dtype=torch.float32)
     scene: Tensor | None = None
-    for i, colours, share in _frames(image, alpha, frames, estimate, on_progress, check_interrupt):
+    for i, colours, share in _frames(image, alpha, frames, estimate, despill, on_progress, check_interrupt):
         if scene is None or len(behind) > 1:
             scene = behind[i % len(behind)][None].to(image.device, torch.float32)
             scene = scene if background.ndim == 1 else fitted(scene, height, width, fit, fill=_opaque(fill, scene))
@@ -104,6 +108,7 @@ def _frames(
     alpha: Tensor,
     frames: int,
     estimate: bool,
+    despill: Screen,
     on_progress: Callable[[int, int], None] | None,
     check_interrupt: Callable[[], None] | None,
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -115,7 +120,7 @@ def _frames(
         share = alpha[i % len(alpha)][None].to(image.device, torch.float32)
         if colours is None or len(image) > 1 or (estimate and len(alpha) > 1):
             colours = image[i % len(image)][None, ..., :3].float()
-            colours = estimate_foreground(colours, share) if estimate else colours
+            colours = without_spill(estimate_foreground(colours, share) if estimate else colours, despill)
         yield i, colours, share
         if on_progress is not None:
             on_progress(i + 1, frames)
