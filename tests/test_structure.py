@@ -25,7 +25,7 @@ ARROWS = {
     "trimap": {"distance", "regions", "strands"},
     "compositing": {"trimap"},
     "foreground": {"trimap"},
-    "cutout": {"compositing", "foreground"},
+    "cutout": {"compositing", "foreground", "trimap"},
     "execution": {"size"},
     "tiles": {"size"},
     "image_files": {"files"},

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .trimap import sure_areas
+from .trimap import check_picture, sure_areas
 
 Fit = Literal["cover", "contain", "stretch", "tile"]
 Screen = Literal["none", "green", "blue"]
@@ -132,13 +132,18 @@ def tint(image: Tensor, trimap: Tensor) -> Tensor:
 
     Args:
         image: [B, H, W, 3 or 4] in 0..1; a fourth channel is ignored.
-        trimap: [B, H, W] in 0..1.
+        trimap: [B, H, W] or [H, W] in 0..1, of the same size; one may serve all pictures, or one picture all trimaps.
 
     Returns:
         [B, H, W, 3], float32.
+
+    Raises:
+        ValueError: for other shapes, sizes, counts, types or ranges.
     """
+    trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
+    check_picture(image, trimap, "trimap")
     foreground, background = sure_areas(trimap.to(image.device))
     areas = torch.where(foreground, 0, torch.where(background, 2, 1))
     colours = torch.tensor([SUBJECT, UNDECIDED, BEHIND], device=image.device)[areas]
     strengths = torch.tensor(STRENGTHS, device=image.device)[areas].unsqueeze(-1)
-    return torch.lerp(image[..., :3].float().expand_as(colours), colours, strengths)
+    return image[..., :3].float() * (1 - strengths) + colours * strengths

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from .compositing import Fit, Screen, composite, without_spill
 from .compositing import fit as fitted
-from .foreground import check_picture, estimate_foreground
+from .foreground import estimate_foreground
+from .trimap import check_picture
 
 
 def cut_out(

@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .trimap import check_plane
+from .trimap import check_picture
 
-SMOOTHNESS = 1e-3
+SMOOTHNESS = 1e-2
 EDGE_WEIGHT = 0.1
 COARSE = 32  # levels up to this many pixels a side get more updates, everywhere
 COARSE_UPDATES = 10
@@ -86,19 +86,6 @@ def estimate_foreground(
         if background is not None:
             background[i] = found[3:].permute(1, 2, 0)
     return foreground if background is None else (foreground, background)
-
-
-def check_picture(image: Tensor, plane: Tensor, name: str, *, image_name: str = "image") -> None:
-    """Raises ValueError unless image [B, H, W, 3 or 4] and plane [B, H, W], both in 0..1, fit each other."""
-    if image.ndim != 4 or image.shape[3] not in (3, 4):
-        raise ValueError(f"{image_name} has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
-    check_plane(image.flatten(2), image_name)
-    check_plane(plane, name)
-    if image.shape[1:3] != plane.shape[1:]:
-        raise ValueError(f"{image_name} is {image.shape[2]}x{image.shape[1]} and {name} "
-                         f"{plane.shape[2]}x{plane.shape[1]}; they must be of one size: resize one of them first")
-    if 1 not in (len(image), len(plane)) and len(image) != len(plane):
-        raise ValueError(f"{len(image)} of {image_name} and {len(plane)} of {name}: expected as many, or one of either")
 
 
 def _estimate(image: Tensor, alpha: Tensor) -> Tensor:

@@ -216,3 +216,16 @@ def check_plane(plane: Tensor, name: str) -> None:
         raise ValueError(f"{name} has values that are not finite (NaN or infinite)")
     if low < 0 or high > 1:
         raise ValueError(f"{name} has values from {low:g} to {high:g}; expected 0..1: scale or clamp it first")
+
+
+def check_picture(image: Tensor, plane: Tensor, name: str, *, image_name: str = "image") -> None:
+    """Raises ValueError unless image [B, H, W, 3 or 4] and plane [B, H, W], both in 0..1, fit each other."""
+    if image.ndim != 4 or image.shape[3] not in (3, 4):
+        raise ValueError(f"{image_name} has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
+    check_plane(image.flatten(2), image_name)
+    check_plane(plane, name)
+    if image.shape[1:3] != plane.shape[1:]:
+        raise ValueError(f"{image_name} is {image.shape[2]}x{image.shape[1]} and {name} "
+                         f"{plane.shape[2]}x{plane.shape[1]}; they must be of one size: resize one of them first")
+    if 1 not in (len(image), len(plane)) and len(image) != len(plane):
+        raise ValueError(f"{len(image)} of {image_name} and {len(plane)} of {name}: expected as many, or one of either")
