@@ -111,7 +111,7 @@ def main() -> None:
                                    "--measure", method, soft], capture_output=True, text=True, check=True)
             results[method] = [float(word) for word in done.stdout.split()]
         ratio = results["ours"][0] / results["pymatting"][0]
-        print(f"{options.side}x{options.side}, soft: {soft}; seconds and MB: {results}; time ours / pymatting {ratio:.2f}")
+        print(f"{options.side}x{options.side}, soft: {soft}; seconds and MB: {results}; ours / pymatting {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def _estimate(image: Tensor, alpha: Tensor) -> Tensor:
         image, alpha = image[:, ::2, ::2].contiguous(), alpha[::2, ::2].contiguous()
         levels.append((image, alpha))
     colours = torch.cat([_mean(*levels[0], alpha_is=1), _mean(*levels[0], alpha_is=0)]).view(6, 1, 1)
-    for image, alpha in reversed(levels):
+    for image, alpha in reversed(levels[:-1]):  # one pixel has no neighbours
         height, width = alpha.shape
         coarse = max(height, width) <= COARSE
         ties = _ties(alpha)
@@ -107,7 +107,7 @@ def _estimate(image: Tensor, alpha: Tensor) -> Tensor:
             for strips in odd_and_even:
                 for strip in strips:
                     _update(framed, strip)
-    _settle(colours, image, alpha)
+    _settle(colours, *levels[0])
     return colours
 
 
@@ -182,7 +182,7 @@ def _strip(image: Tensor, alpha: Tensor, ties: tuple[Tensor, Tensor], rows: slic
              horizontal[rows, columns], horizontal[rows, columns.start + 1:columns.stop + 1])
     total = sides[0] + sides[1]
     total.add_(sides[2]).add_(sides[3])
-    share = total.clamp_min(1e-12).reciprocal_()  # a picture of one pixel has no neighbours
+    share = total.reciprocal()
     weights = torch.stack([side * share for side in sides])
     rest = 1 - alpha
     gain = total.addcmul_(alpha, alpha).addcmul_(rest, rest).reciprocal_()
