@@ -82,6 +82,7 @@ class ViTMatteTrimapPreview(io.ComfyNode):
                 io.Mask.Input("trimap", tooltip="Its trimap, of the same size."),
             ],
             outputs=[io.Image.Output("preview", display_name="preview", tooltip="The tinted picture.")],
+            is_output_node=True,  # shown also when nothing takes its picture
         )
 
     @classmethod

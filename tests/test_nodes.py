@@ -86,6 +86,7 @@ def test_trimap_options_are_the_librarys():
     with pytest.raises(ValueError, match="unit is 'cm'; expected one of pixels, % of subject size"):
         run("ViTMatteTrimap", mask=MASK, inner=10.0, outer=5.0, unit="cm")
     assert run("ViTMatteTrimapPreview", image=IMAGE, trimap=found).shape == (1, 40, 56, 3)
+    assert BY_ID["ViTMatteTrimapPreview"].GET_SCHEMA().is_output_node  # nothing else would run it
 
 
 def test_cutout_nodes_are_the_librarys():
