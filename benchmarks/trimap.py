@@ -1,6 +1,6 @@
 """Trimaps against dilation by opencv and kornia: time by radius, and how many strands a trimap misses.
 
-    python -m benchmarks.trimap [--side 2048] [--data FOLDER]
+    python -m benchmarks.trimap [--side 2048] [--threads 1] [--data FOLDER]
 
 FOLDER as in benchmarks.foreground; its hair and fur cut-outs (all splits; nothing is trained) stand over photographs.
 Their masks are alpha > 0.5 without what is narrower than 9 pixels, as rough masks are. "Missed" is the share of
@@ -51,6 +51,7 @@ def speed(side: int, radius: int) -> None:
     if importlib.util.find_spec("cv2"):
         import cv2
 
+        cv2.setNumThreads(torch.get_num_threads())
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         times["opencv"] = median(lambda: (cv2.dilate(levels, kernel), cv2.erode(levels, kernel)))
     if importlib.util.find_spec("kornia"):
@@ -98,8 +99,10 @@ def missed(data: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--side", type=int, default=2048)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", type=Path)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     for radius in (4, 64):
         speed(options.side, radius)
     if options.data:

@@ -51,6 +51,20 @@ def test_trimap_is_its_definition(mask, inner, outer):
     assert found.dtype == torch.float32 and (found.numpy() == expected).all()
 
 
+@pytest.mark.parametrize("radius", [62.5, 63.0, 126.0, 127.0, 128.0, 255.0, 256.0, 16383.0, 20000.5])
+@pytest.mark.parametrize("turned", [False, True])
+def test_wide_whole_numbers_for_large_radii(radius, turned):
+    """Around these radii wider types take over; a straight edge between columns 299 and 300 tells all distances."""
+    mask = torch.zeros(1, 3, 21000)
+    mask[..., 300:] = 1
+    column, given_mask = torch.arange(21000), mask.mT if turned else mask
+    hard = make_trimap(given_mask, inner=radius, outer=radius)
+    smooth = make_trimap(given_mask, inner=radius, outer=radius, low=0.5, high=0.5)
+    for trimap, away in ((hard, (column - 299.5).abs() + 0.5), (smooth, (column - 299.5).abs())):
+        unknown = ((trimap.mT if turned else trimap) == 0.5)[0]
+        assert unknown.equal((away <= radius).expand(3, -1))
+
+
 def test_radii_are_per_side_and_count_pixels():
     mask = torch.zeros(1, 9, 30)
     mask[..., 15:] = 1

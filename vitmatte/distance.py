@@ -33,7 +33,7 @@ def within(marked: Tensor, radius: float) -> Tensor:
     if window is not None:
         part = found[window]  # the nearest marked pixel has unmarked neighbours, so it is in the window too
         far = _square(radius, part, 1)[1] + 1
-        distance = part.logical_not().to(_narrowest(2 * far)).mul_(far)
+        distance = part.logical_not().view(torch.uint8).to(_narrowest(2 * far)).mul_(far)
         found[window] = _spread(distance, radius, 1, (1, 2))
     return found
 

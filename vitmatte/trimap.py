@@ -93,7 +93,7 @@ def make_trimap(
         _one_trimap(frame, low, high, _radii(frame, low, high, unit, (inner, outer, strands)),
                     None if image is None else image[i % len(image)][None, ..., :3])
         for i, frame in enumerate(values.split(1))
-    ])
+    ]).float().mul_(0.5)
     for mark, value in zip(marks, (UNKNOWN, 1.0, 0.0), strict=True):
         if mark is not None:
             found.masked_fill_(mark, value)
@@ -103,7 +103,7 @@ def make_trimap(
 
 
 def _one_trimap(values: Tensor, low: float, high: float, lengths: tuple[float, ...], image: Tensor | None) -> Tensor:
-    """[1, H, W] trimap of cleaned values [1, H, W]; inner, outer and strands in pixels."""
+    """Twice the trimap of cleaned values [1, H, W], uint8; inner, outer and strands in pixels."""
     inner, outer, strands = lengths
     foreground, background = _sides(values, low, high)
     unknown = ~(foreground | background)
@@ -116,7 +116,8 @@ def _one_trimap(values: Tensor, low: float, high: float, lengths: tuple[float, .
     if strands > 0 and image is not None:
         room = background & ~unknown & within(~background, outer + strands)
         unknown |= strands_near(image.to(values.device), unknown | foreground, room)
-    return torch.where(unknown, UNKNOWN, foreground.float())
+    halves = (foreground & ~unknown).view(torch.uint8).mul_(2)
+    return halves.add_(unknown.view(torch.uint8))  # several times faster than torch.where on the processor
 
 
 def _sides(values: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
@@ -155,7 +156,8 @@ def lacking(trimap: Tensor) -> list[str]:
         (foreground, "foreground", "nothing is surely the subject; give a smaller inner radius or another mask"),
         (background, "background", "nothing is surely background; give a smaller outer radius or another mask"),
     ):
-        empty = (~area.flatten(1).any(dim=1)).nonzero().flatten().tolist()
+        most = area.flatten(1).view(torch.uint8).amax(dim=1)  # faster than any()
+        empty = (most == 0).nonzero().flatten().tolist()
         if empty:
             shown = ", ".join(str(i) for i in empty[:8]) + (", ..." if len(empty) > 8 else "")
             where = "" if len(frames) == 1 else f" in {len(empty)} of {len(frames)} frames ({shown})"
