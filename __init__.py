@@ -4,9 +4,10 @@ from comfy_api.latest import ComfyExtension, io
 
 # Imported here and not in get_node_list, where ComfyUI would report an error without its traceback.
 from .nodes import folders
+from .nodes.cutout import ViTMatteForeground, ViTMatteReplaceBackground
 from .nodes.loader import ViTMatteModelLoader
 from .nodes.matting import ViTMatteMatting
-from .nodes.trimap import ViTMatteTrimap
+from .nodes.trimap import ViTMatteTrimap, ViTMatteTrimapPreview
 
 
 class ViTMatteExtension(ComfyExtension):
@@ -14,7 +15,8 @@ class ViTMatteExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         folders.register()
-        return [ViTMatteModelLoader, ViTMatteTrimap, ViTMatteMatting]
+        return [ViTMatteModelLoader, ViTMatteTrimap, ViTMatteTrimapPreview, ViTMatteMatting, ViTMatteForeground,
+                ViTMatteReplaceBackground]
 
 
 async def comfy_entrypoint() -> ViTMatteExtension:

@@ -1,4 +1,4 @@
-"""ViTMatteTrimap."""
+"""ViTMatteTrimap and ViTMatteTrimapPreview."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..vitmatte import make_trimap
+from ..vitmatte.compositing import tint
 from .preview import first_frames
+
+UNITS = {"pixels": "pixels", "% of subject size": "percent"}
 
 
 class ViTMatteTrimap(io.ComfyNode):
@@ -18,19 +21,71 @@ class ViTMatteTrimap(io.ComfyNode):
             node_id="ViTMatteTrimap",
             display_name="Trimap from Mask (ViTMatte)",
             category="image/mask",
-            description="Makes a trimap: white is surely the subject, black surely not, and grey, along the mask's "
-                        "edge, is for ViTMatte to decide. Cover all hair with grey.",
+            description="Makes a trimap from a rough mask, a soft one, or a matte to refine: white is surely the "
+                        "subject, black surely not, and grey, along the mask's edge, is for ViTMatte to decide. Cover "
+                        "all hair with grey.",
             inputs=[
-                io.Mask.Input("mask", tooltip="Rough mask, 1 (white) = subject. Soft pixels count as unknown."),
+                io.Mask.Input("mask", tooltip="Rough mask, 1 (white) = subject, as SAM and Remove Background give it. "
+                                              "Soft pixels count as unknown; see low and high."),
                 io.Float.Input("inner", default=10.0, min=0.0, max=4096.0, step=0.5, round=0.01,
-                               tooltip="Pixels by which the unknown area reaches into the subject."),
+                               tooltip="How far the unknown area reaches into the subject."),
                 io.Float.Input("outer", default=20.0, min=0.0, max=4096.0, step=0.5, round=0.01,
-                               tooltip="Pixels by which the unknown area reaches into the background."),
+                               tooltip="How far the unknown area reaches into the background."),
+                io.Combo.Input("unit", options=list(UNITS), default="pixels", optional=True,
+                               tooltip="Of inner, outer and strands. The subject's size is the side of a square of its "
+                                       "area, measured in each frame."),
+                io.Boolean.Input("invert", default=False, optional=True,
+                                 tooltip="The mask is 1 where the background is, like that of Load Image for a "
+                                         "picture with transparency."),
+                io.Float.Input("low", default=0.0, min=0.0, max=1.0, step=0.01, round=0.0001, optional=True,
+                               tooltip="Mask values up to this are background."),
+                io.Float.Input("high", default=1.0, min=0.0, max=1.0, step=0.01, round=0.0001, optional=True,
+                               tooltip="Mask values from this on are subject; between low and high is unknown. Set "
+                                       "both to 0.5 for a hard mask with smooth (anti-aliased) edges."),
+                io.Int.Input("fill_holes", default=0, min=0, max=100_000_000, optional=True,
+                             tooltip="Holes in the mask of up to so many pixels (area) are filled; 0 keeps all."),
+                io.Int.Input("remove_specks", default=0, min=0, max=100_000_000, optional=True,
+                             tooltip="Separate bits of up to so many pixels (area) are removed; 0 keeps all."),
+                io.Float.Input("strands", default=0.0, min=0.0, max=4096.0, step=0.5, round=0.01, optional=True,
+                               tooltip="So much further than outer the unknown area may follow fine strands (hair, "
+                                       "fur) in the picture. Needs image."),
+                io.Image.Input("image", optional=True, tooltip="The picture; only strands looks at it."),
+                io.Mask.Input("unknown", optional=True, tooltip="Look here: what is white in it becomes unknown."),
+                io.Mask.Input("foreground", optional=True, tooltip="What is white in it is surely the subject."),
+                io.Mask.Input("background", optional=True, tooltip="What is white in it is surely background."),
             ],
             outputs=[io.Mask.Output("trimap", display_name="trimap", tooltip="0, 0.5 (unknown) and 1.")],
         )
 
     @classmethod
-    def execute(cls, mask: torch.Tensor, inner: float, outer: float) -> io.NodeOutput:
-        trimap = make_trimap(mask, inner=inner, outer=outer)
+    def execute(cls, mask: torch.Tensor, inner: float, outer: float, unit: str = "pixels",
+                **options: object) -> io.NodeOutput:
+        if unit not in UNITS:
+            raise ValueError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}")
+        trimap = make_trimap(mask, inner=inner, outer=outer, unit=UNITS[unit], **options)
         return io.NodeOutput(trimap, ui=ui.PreviewMask(first_frames(trimap), cls=cls))
+
+
+class ViTMatteTrimapPreview(io.ComfyNode):
+    """A picture with its trimap's areas tinted."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ViTMatteTrimapPreview",
+            display_name="Preview Trimap (ViTMatte)",
+            category="image/mask",
+            description="Shows a trimap over its picture: subject green, unknown yellow, background blue. All hair "
+                        "should be under yellow, and as little else as possible.",
+            inputs=[
+                io.Image.Input("image", tooltip="The picture; an alpha channel is ignored."),
+                io.Mask.Input("trimap", tooltip="Its trimap, of the same size."),
+            ],
+            outputs=[io.Image.Output("preview", display_name="preview", tooltip="The tinted picture.")],
+            is_output_node=True,  # shown also when nothing takes its picture
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, trimap: torch.Tensor) -> io.NodeOutput:
+        preview = tint(image, trimap)
+        return io.NodeOutput(preview, ui=ui.PreviewImage(first_frames(preview), cls=cls))

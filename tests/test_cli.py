@@ -44,7 +44,8 @@ def test_cutout_of_one_photograph(photos, capsys):
     assert capsys.readouterr().out.splitlines() == [str(out), str(alpha)]
     cutout, matte = np.array(Image.open(out)), np.array(Image.open(alpha))
     assert cutout.shape == (100, 160, 4) and matte.dtype == np.uint16 and matte.shape == (100, 160)
-    assert (cutout[..., :3] == np.array(Image.open(photos / "photos/a.jpg"))).all()
+    photograph = np.array(Image.open(photos / "photos/a.jpg"))
+    assert (cutout[..., :3] == photograph)[matte == 65535].all() and (cutout[..., :3] != photograph)[matte < 6e4].any()
     assert abs(cutout[..., 3] / 255 - matte / 65535).max() < 0.51 / 255
     assert len(np.unique(matte)) > 1000  # not 256: no 8-bit step
 
@@ -75,6 +76,33 @@ def test_backgrounds(photos):
     assert green.shape == (100, 160, 3) and (green[0, -1] == [0, 255, 0]).all()
     assert run("cutout", photo, "--mask", mask, "-o", photos / "over.jpg", "--background", PORTRAIT) == 0
     assert Image.open(photos / "over.jpg").size == (160, 100)
+
+
+def test_colours_and_ways_of_compositing(photos):
+    photo, mask = photos / "photos/a.jpg", photos / "masks/a.png"
+    found = {}
+    for name, options in {"estimated": [], "picture": ["--colours", "picture"], "linear": ["--linear"],
+                          "tile": ["--fit", "tile"], "despill": ["--despill", "green"]}.items():
+        assert run("cutout", photo, "--mask", mask, "-o", photos / "o.png", "--background", photos / "photos/b.jpg",
+                   *options) == 0
+        found[name] = np.array(Image.open(photos / "o.png")).tobytes()
+    assert len(set(found.values())) >= 4  # one size: tiling is no scaling
+    assert run("cutout", photo, "--mask", mask, "-o", photos / "c.png", "--colours", "picture") == 0
+    assert (np.array(Image.open(photos / "c.png"))[..., :3] == np.array(Image.open(photo))).all()
+
+
+def test_trimap_options(photos, capsys, caplog):
+    mask, out = photos / "masks/a.png", photos / "t.png"
+    white = photos / "white.png"
+    Image.new("L", (160, 100), 255).save(white)
+    assert run("trimap", mask, "-o", out, "--mark-unknown", white) == 0
+    assert (np.array(Image.open(out)) == 128).all() and "no foreground" in caplog.text
+    assert run("trimap", mask, "-o", out, "--strands", 5) == 1 and "give --photo" in capsys.readouterr().err
+    assert run("trimap", photos / "masks", "-o", photos / "t", "--strands", 5, "--photo", photos / "photos", "--unit",
+               "percent", "--fill-holes", 9, "--remove-specks", 9, "--mark-unknown", photos / "masks") == 0
+    assert len(list((photos / "t").iterdir())) == 3
+    assert run("trimap", mask, "-o", out, "--low", 0.9, "--high", 0.1) == 1
+    assert "a.png: low is 0.9 and high 0.1" in capsys.readouterr().err
 
 
 def test_one_failure_does_not_stop_the_others(photos, capsys):

@@ -9,7 +9,7 @@ from nets import assert_close
 from PIL import Image
 
 from vitmatte import image_files
-from vitmatte.compositing import colour, composite, cover
+from vitmatte.compositing import colour, composite, fit
 from vitmatte.files import whole_file
 
 RANDOM = np.random.default_rng(1)
@@ -133,6 +133,6 @@ def test_compositing():
 @pytest.mark.parametrize("size", [(10, 10), (30, 7), (7, 30), (40, 81), (2, 2)], ids=str)
 def test_backgrounds_cover(size):
     ramp = torch.linspace(0, 1, 41).view(1, 1, 41, 1).expand(1, 21, 41, 3)
-    found = cover(ramp, *size)
+    found = fit(ramp, *size)
     assert found.shape == (1, *size, 3) and found.min() >= 0 and found.max() <= 1
     assert abs(float(found.mean()) - 0.5) < 0.02  # the middle is kept

@@ -14,7 +14,7 @@ import pytest
 import torch
 from nets import assert_close, random_net
 
-from vitmatte import load_model, make_trimap, matte
+from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
 
 PACK, NODES = pack.load()
 BY_ID = {node.GET_SCHEMA().node_id: node for node in NODES}
@@ -52,7 +52,8 @@ MASK[..., 28:] = 1
 
 
 def test_every_node_explains_itself():
-    assert set(BY_ID) == {"ViTMatteModelLoader", "ViTMatteTrimap", "ViTMatteMatting"}
+    assert set(BY_ID) == {"ViTMatteModelLoader", "ViTMatteTrimap", "ViTMatteTrimapPreview", "ViTMatteMatting",
+                          "ViTMatteForeground", "ViTMatteReplaceBackground"}
     for node_id, node in BY_ID.items():
         schema = node.GET_SCHEMA()
         assert schema.display_name and len(schema.description) > 40 and schema.category, node_id
@@ -69,6 +70,45 @@ def test_mask_to_matte_is_the_librarys(model):
     alpha = run("ViTMatteMatting", model=model, image=IMAGE, trimap=trimap)
     assert_close(alpha, matte(load_model(), IMAGE, trimap), 1e-5)
     assert alpha.dtype == torch.float32 and alpha.device == management.intermediate_device()
+
+
+def test_old_trimap_prompts_go_on_working():
+    """Version 0.1.0 had three inputs, in this order; the others came later and may be absent."""
+    inputs = BY_ID["ViTMatteTrimap"].GET_SCHEMA().inputs
+    assert [port.id for port in inputs[:3]] == ["mask", "inner", "outer"]
+    assert all(port.optional for port in inputs[3:])
+
+
+def test_trimap_options_are_the_librarys():
+    marked = torch.zeros(40, 56)
+    marked[:4] = 1
+    options = {"invert": True, "low": 0.2, "high": 0.8, "fill_holes": 9, "remove_specks": 9, "strands": 3.0,
+               "image": IMAGE, "unknown": marked, "foreground": None, "background": marked.flip(0)}
+    found = run("ViTMatteTrimap", mask=MASK, inner=10.0, outer=5.0, unit="% of subject size", **options)
+    assert found.equal(make_trimap(MASK, inner=10, outer=5, unit="percent", **options))
+    with pytest.raises(ValueError, match="unit is 'cm'; expected one of pixels, % of subject size"):
+        run("ViTMatteTrimap", mask=MASK, inner=10.0, outer=5.0, unit="cm")
+    assert run("ViTMatteTrimapPreview", image=IMAGE, trimap=found).shape == (1, 40, 56, 3)
+    assert BY_ID["ViTMatteTrimapPreview"].GET_SCHEMA().is_output_node  # nothing else would run it
+
+
+def test_cutout_nodes_are_the_librarys():
+    alpha = torch.rand(1, 40, 56)
+    output = BY_ID["ViTMatteForeground"].execute(image=IMAGE, alpha=alpha, despill="green")
+    foreground, cutout = output.result
+    assert cutout.equal(cut_out(IMAGE, alpha, despill="green")) and foreground.equal(cutout[..., :3])
+    assert len(output.ui.as_dict()["images"]) == 1
+    choices = {"fit": "contain", "colour": "#ff0000", "foreground_colours": "estimated", "linear_light": True}
+    behind, red = torch.rand(1, 9, 9, 3), torch.tensor([1.0, 0.0, 0.0])
+    found = run("ViTMatteReplaceBackground", image=IMAGE, alpha=alpha, background=behind, **choices)
+    assert found.equal(replace_background(IMAGE, alpha, behind, fit="contain", fill=red, linear=True))
+    plain = run("ViTMatteReplaceBackground", image=IMAGE, alpha=alpha,
+                **{**choices, "foreground_colours": "as in the picture"})
+    assert plain.equal(replace_background(IMAGE, alpha, red, linear=True, estimate=False))
+    for wrong, said in (({"colour": "red"}, "expected #RRGGBB"), ({"fit": "crop"}, "fit is 'crop'"),
+                        ({"foreground_colours": "no"}, "foreground_colours is 'no'")):
+        with pytest.raises(ValueError, match=said):
+            run("ViTMatteReplaceBackground", image=IMAGE, alpha=alpha, background=behind, **{**choices, **wrong})
 
 
 def test_batches(model):

@@ -20,8 +20,13 @@ ARROWS = {
     "size": set(),
     "files": set(),
     "config": set(),
-    "trimap": set(),
-    "compositing": set(),
+    "distance": set(),
+    "regions": set(),
+    "strands": {"distance", "regions"},
+    "trimap": {"distance", "regions", "strands"},
+    "compositing": {"trimap"},
+    "foreground": {"trimap"},
+    "cutout": {"compositing", "foreground", "trimap"},
     "execution": {"size"},
     "enlarge": {"execution"},
     "tiles": {"enlarge", "size"},
@@ -40,8 +45,9 @@ ARROWS = {
     "memory": {"config", "decoder", "execution", "processing", "size"},
     "frame": {"execution", "memory", "model", "processing", "size", "tiles", "work"},
     "inference": {"checkpoint", "frame", "hub", "processing", "trimap"},
+    "trimap_options": {"image_files", "trimap"},
     "evaluate": {"files", "hub", "image_files", "inference", "metrics", "trimap"},
-    "cli": {"compositing", "evaluate", "hub", "image_files", "inference", "training", "trimap"},
+    "cli": {"compositing", "cutout", "evaluate", "hub", "image_files", "inference", "training", "trimap_options"},
     "__main__": {"cli"},
     "__init__": None,  # gathers the public names
 }
@@ -100,8 +106,8 @@ def test_arrows_of_training(path):
 
 @pytest.mark.parametrize("path", [*LIBRARY, *TRAINING], ids=lambda path: path.stem)
 def test_the_library_knows_only_its_packages(path):
-    known = {*sys.stdlib_module_names, "torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock"}
-    known |= {"scipy"} if path.stem == "metrics" else set()
+    known = {*sys.stdlib_module_names, "torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock",
+             "scipy"}
     strange = {module.split(".")[0] for level, module in imports(path) if level == 0} - known
     assert not strange, f"{path.name} imports {sorted(strange)}"
 

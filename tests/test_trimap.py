@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitmatte import make_trimap
-from vitmatte.trimap import within
+from vitmatte.distance import FINENESS, within, within_contour
+from vitmatte.trimap import lacking
 
 
 def brute_force(marked: np.ndarray, radius: float) -> np.ndarray:
@@ -48,6 +49,20 @@ def test_trimap_is_its_definition(mask, inner, outer):
     expected[unknown] = 0.5
     found = make_trimap(torch.from_numpy(values), inner=inner, outer=outer)
     assert found.dtype == torch.float32 and (found.numpy() == expected).all()
+
+
+@pytest.mark.parametrize("radius", [62.5, 63.0, 126.0, 127.0, 128.0, 255.0, 256.0, 16383.0, 20000.5])
+@pytest.mark.parametrize("turned", [False, True])
+def test_wide_whole_numbers_for_large_radii(radius, turned):
+    """Around these radii wider types take over; a straight edge between columns 299 and 300 tells all distances."""
+    mask = torch.zeros(1, 3, 21000)
+    mask[..., 300:] = 1
+    column, given_mask = torch.arange(21000), mask.mT if turned else mask
+    hard = make_trimap(given_mask, inner=radius, outer=radius)
+    smooth = make_trimap(given_mask, inner=radius, outer=radius, low=0.5, high=0.5)
+    for trimap, away in ((hard, (column - 299.5).abs() + 0.5), (smooth, (column - 299.5).abs())):
+        unknown = ((trimap.mT if turned else trimap) == 0.5)[0]
+        assert unknown.equal((away <= radius).expand(3, -1))
 
 
 def test_radii_are_per_side_and_count_pixels():
@@ -114,3 +129,133 @@ def test_radii_beyond_the_picture():
 def test_refusals(mask, radii, said):
     with pytest.raises(ValueError, match=said):
         make_trimap(mask, inner=radii[0], outer=radii[1])
+
+
+def brute_force_contour(values: np.ndarray, level: float, radius: float) -> np.ndarray:
+    """Pixels at most `radius` from a crossing between two neighbours, by comparing every two."""
+    places = []
+    for y, x in np.ndindex(values.shape):
+        for v, u in ((y + 1, x), (y, x + 1)):
+            if v < values.shape[0] and u < values.shape[1] and (values[y, x] >= level) != (values[v, u] >= level):
+                share = np.float32(level - values[y, x]) / np.float32(values[v, u] - values[y, x])
+                share = np.round(share * FINENESS) / FINENESS
+                places.append((y + (v - y) * share, x + (u - x) * share))
+    y, x = np.indices(values.shape)
+    near = np.zeros(values.shape, bool)
+    for v, u in places:
+        near |= (y - v) ** 2 + (x - u) ** 2 <= radius**2 * (1 + 1e-12)
+    return near
+
+
+@given(MASKS, st.floats(0.05, 0.95), st.integers(0, 24 * FINENESS).map(lambda n: n / FINENESS))
+@settings(max_examples=100, deadline=None)
+def test_contours_equal_brute_force(mask, level, radius):
+    height, width, share, seed = mask
+    values = np.random.default_rng(seed).random((height, width), dtype=np.float32)
+    values = np.where(values < share, np.round(values), values).astype(np.float32)
+    level = float(np.float32(level))
+    found = within_contour(torch.from_numpy(values)[None], level, radius)[0].numpy()
+    assert (found == brute_force_contour(values, level, radius)).all()
+
+
+def test_smooth_edges_lie_between_pixels():
+    """A shape's edge at column 10.25, drawn with the share of the pixel that it covers."""
+    mask = torch.zeros(1, 7, 24)
+    mask[..., 11:] = 1
+    mask[..., 10] = 0.25  # the edge is 10.25 pixels from the right of column 0's centre, after half a pixel
+    row = make_trimap(mask, inner=2.0, outer=2.0, low=0.5, high=0.5)[0, 3]
+    edge = 10 + (0.5 - 0.25) / 0.75
+    unknown = [abs(x - edge) <= 2.0 for x in range(24)]
+    assert (row == 0.5).tolist() == unknown and row[11 + 2] == 1 and row[7] == 0
+
+
+def test_thresholds():
+    mask = torch.tensor([[0.05, 0.0625, 0.3, 0.9375, 0.95]])
+    assert make_trimap(mask, inner=0, outer=0, low=0.0625, high=0.9375).tolist() == [[0, 0, 0.5, 1, 1]]
+    assert make_trimap(mask, inner=0, outer=0, low=0.5, high=0.5).tolist() == [[0, 0, 0, 1, 1]]
+    assert make_trimap(1 - mask, inner=0, outer=0, low=0.0625, high=0.9375, invert=True).tolist() == [[0, 0, 0.5, 1, 1]]
+
+
+def test_percent_of_each_frames_subject():
+    masks = torch.zeros(2, 60, 60)
+    masks[0, 20:30, 20:30] = 1
+    masks[1, 10:50, 10:50] = 1
+    found = make_trimap(masks, inner=10, outer=20, unit="percent")
+    for mask, trimap, size in zip(masks, found, (10, 40), strict=True):
+        assert trimap.equal(make_trimap(mask, inner=size / 10, outer=size / 5))
+
+
+def test_holes_and_specks_by_area():
+    mask = torch.zeros(1, 40, 40)
+    mask[:, 5:35, 5:35] = 1
+    mask[:, 10:12, 10:12] = 0  # a hole of 4
+    mask[:, 20:24, 20:24] = 0  # a hole of 16
+    mask[:, 1, 1] = mask[:, 2, 2] = 1  # a speck of 2, joined at a corner
+    plain = {"inner": 0, "outer": 0}
+    assert make_trimap(mask, **plain).equal(mask)
+    found = make_trimap(mask, **plain, fill_holes=4, remove_specks=2)
+    assert found[0, 10, 10] == 1 and found[0, 21, 21] == 0 and found[0, 1, 1] == 0 and found[0, 2, 2] == 0
+    assert make_trimap(mask, **plain, fill_holes=3, remove_specks=1).equal(mask)
+    assert make_trimap(mask, **plain, fill_holes=16)[0, 21, 21] == 1
+
+
+def test_marks_overrule_the_mask():
+    mask = torch.zeros(2, 10, 10)
+    mask[:, 3:7, 3:7] = 1
+    here, sure, never = torch.zeros(10, 10), torch.zeros(2, 10, 10), torch.zeros(1, 10, 10)
+    here[0], sure[1, 0, 0], never[0, 4, 4] = 1, 1, 1
+    found = make_trimap(mask, inner=1, outer=1, unknown=here, foreground=sure, background=never)
+    assert found[0, 0].eq(0.5).all() and found[1, 0, 0] == 1 and found[1, 0, 1] == 0.5 and found[:, 4, 4].eq(0).all()
+
+
+def test_strands_are_followed_and_steps_are_not():
+    image = torch.full((1, 120, 120, 3), 0.8)
+    image[:, :, :40] = 0.2
+    for row in range(50, 70, 4):
+        image[:, row:row + 2, 40:80] = 0.2
+    image[:, 100:, :] = 0.3  # a step: no strand
+    mask = torch.zeros(1, 120, 120)
+    mask[:, :, :40] = 1
+    tight = make_trimap(mask, inner=2, outer=3)
+    wide = make_trimap(mask, inner=2, outer=3, image=image, strands=30)
+    assert wide[0, 50:66, 42:70].eq(0.5).all() and wide[0, 60, 80:].eq(0).all()
+    assert wide[0, :40].equal(tight[0, :40]) and wide[0, 85:].equal(tight[0, 85:])
+
+
+def test_what_is_lacking_is_said(caplog):
+    make_trimap(torch.zeros(3, 8, 8), inner=1, outer=1)
+    assert "no unknown area in 3 of 3 frames (0, 1, 2)" in caplog.text and "no foreground in 3" in caplog.text
+    assert lacking(torch.tensor([[0.0, 0.5, 1.0]])) == []
+    assert [said.split(":")[0] for said in lacking(torch.full((2, 2), 0.5))] == ["no foreground", "no background"]
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"unit": "cm"}, "unit is 'cm'; expected one of pixels, percent"),
+    ({"low": 0.6, "high": 0.4}, "low is 0.6 and high 0.4"),
+    ({"fill_holes": -1}, "fill_holes is -1"),
+    ({"strands": 5}, "strands need the image"),
+    ({"strands": 5, "image": torch.rand(1, 4, 4, 3)}, "the image is 4x4 and the mask 6x5"),
+    ({"strands": 5, "image": torch.rand(4, 5, 6, 3)}, "4 frames of the image and 2 of the mask"),
+    ({"unknown": torch.zeros(64, 64)}, "the unknown mask is 64x64 and the mask 6x5"),
+    ({"background": torch.zeros(3, 5, 6)}, "3 frames of the background mask and 2"),
+    ({"foreground": torch.ones(5, 6), "background": torch.ones(5, 6)}, "overlap"),
+])
+def test_refused_options(options, said):
+    with pytest.raises(ValueError, match=said):
+        make_trimap(torch.zeros(2, 5, 6), inner=1, outer=1, **options)
+
+
+@given(MASKS, st.integers(1, 3), st.sampled_from([torch.float16, torch.bfloat16, torch.float32]))
+@settings(max_examples=25, deadline=None)
+def test_all_options_at_any_size_batches_and_types(mask, batch, dtype):
+    height, width, share, seed = mask
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.rand(batch, height, width, generator=generator)
+    values = torch.where(values < share, values.round(), values).to(dtype)
+    image = torch.rand(batch, height, width, 3, generator=generator)
+    options = {"inner": 1.5, "outer": 5.0, "unit": "percent", "fill_holes": 2, "remove_specks": 2, "strands": 4.0}
+    for low, high in ((0.0, 1.0), (0.5, 0.5)):
+        found = make_trimap(values, **options, low=low, high=high, image=image)
+        assert found.shape == values.shape and set(found.unique().tolist()) <= {0.0, 0.5, 1.0}
+        for i in range(batch):
+            assert make_trimap(values[i], **options, low=low, high=high, image=image[i:i + 1]).equal(found[i])

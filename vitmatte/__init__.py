@@ -10,6 +10,8 @@ Pictures are [B, H, W, 3], masks, trimaps and mattes [B, H, W], all floating poi
 
 from .checkpoint import load_net
 from .config import VitDetConfig, VitMatteConfig
+from .cutout import cut_out, replace_background
+from .foreground import estimate_foreground
 from .hub import RELEASED, DownloadError, download
 from .inference import MattingModel, load_model, matte
 from .model import ImageMattingOutput, VitMatteForImageMatting
@@ -27,9 +29,12 @@ __all__ = [
     "VitMatteConfig",
     "VitMatteForImageMatting",
     "VitMatteImageProcessor",
+    "cut_out",
     "download",
+    "estimate_foreground",
     "load_model",
     "load_net",
     "make_trimap",
     "matte",
+    "replace_background",
 ]

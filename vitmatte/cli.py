@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import evaluate, hub, image_files
-from .compositing import colour, composite, cover
+from . import evaluate, hub, image_files, trimap_options
+from .compositing import FITS, SCREENS, colour
+from .cutout import cut_out, replace_background
 from .inference import NORMALIZATIONS, STRATEGIES, MattingModel, load_model, matte
 from .training import command as training_command
-from .trimap import make_trimap
 
-INNER, OUTER = 10.0, 20.0  # pixels
+COLOURS = ("estimated", "picture")
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -52,8 +52,16 @@ def _parser() -> argparse.ArgumentParser:
     cutout.add_argument("-o", "--output", type=Path, required=True, help="the cut-out, with transparency (or a folder)")
     cutout.add_argument("--alpha", type=Path, help="also write the matte, 16-bit grey PNG (or a folder)")
     cutout.add_argument("--background", metavar="FILE|#RRGGBB",
-                        help="composite on a picture (scaled to cover) or a colour instead of transparency")
-    _add_radii(cutout)
+                        help="composite on a picture or a colour instead of transparency")
+    cutout.add_argument("--fit", choices=FITS, default="cover",
+                        help="how a background of another size is used (default: %(default)s; contain: on black)")
+    cutout.add_argument("--linear", action="store_true", help="composite light, as a camera does, not sRGB values")
+    cutout.add_argument("--colours", choices=COLOURS, default="estimated",
+                        help="estimated: free hair and edges of the old background's colour; picture: leave the "
+                             "photograph's (default: %(default)s)")
+    cutout.add_argument("--despill", choices=SCREENS, default="none",
+                        help="take a green or blue screen's light from the subject (default: %(default)s)")
+    trimap_options.add(cutout)
     cutout.add_argument("--model", default=hub.BUNDLED, metavar="NAME|PATH",
                         help="see `vitmatte models`; a released model is downloaded once (default: %(default)s)")
     cutout.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, mps, ...")
@@ -69,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     trimap.set_defaults(run=_trimap)
     trimap.add_argument("mask", type=Path, metavar="MASK", help="white = subject; or a folder of masks")
     trimap.add_argument("-o", "--output", type=Path, required=True, help="the trimap, a PNG (or a folder)")
-    _add_radii(trimap)
+    trimap.add_argument("--photo", type=Path, help="for strands: the photograph (or a folder: files of the same names)")
+    trimap_options.add(trimap)
 
     models = commands.add_parser("models", help="what is bundled, on disk, and can be downloaded")
     models.set_defaults(run=_models)
@@ -82,12 +91,6 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--models-folder", type=Path, default=hub.default_folder(),
                              help="where released models are kept (default: $VITMATTE_HOME or ~/.cache/vitmatte)")
     return parser
-
-
-def _add_radii(parser: argparse.ArgumentParser) -> None:
-    for name, default, place in (("inner", INNER, "into"), ("outer", OUTER, "outside")):
-        parser.add_argument(f"--{name}", type=float, default=default, metavar="PX",
-                            help=f"pixels by which the unknown area reaches {place} the mask (default: %(default)g)")
 
 
 @dataclass(frozen=True)
@@ -159,8 +162,10 @@ def _cutout(options: argparse.Namespace) -> int:
     model = load_model(options.model, device=_device(options.device), dtype=PRECISIONS[options.precision],
                        normalization=options.normalization, folder=options.models_folder)
     def work(job: Job) -> None:
-        guide = image_files.read_mask(job.guide)
-        trimap = make_trimap(guide, inner=options.inner, outer=options.outer) if options.mask else guide
+        if options.mask:
+            trimap = trimap_options.trimap_of(options, job.guide, job.photo)
+        else:
+            trimap = image_files.read_mask(job.guide)
         _one_cutout(job, model, trimap, backdrop, options)
 
     return _run(jobs, work, "cutout")
@@ -174,10 +179,12 @@ def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Tensor 
         alpha = matte(model, image, trimap, strategy=options.strategy, memory_limit=limit)
     except ValueError as error:
         raise ValueError(f"{job.photo} with {job.guide}: {error}") from error
+    estimate = options.colours == "estimated"
     if backdrop is None:
-        result = torch.cat([image, alpha.unsqueeze(-1)], dim=-1)
+        result = cut_out(image, alpha, estimate=estimate, despill=options.despill)
     else:
-        result = composite(image, alpha, backdrop if backdrop.ndim == 1 else cover(backdrop, *alpha.shape[1:]))
+        result = replace_background(image, alpha, backdrop, fit=options.fit, linear=options.linear, estimate=estimate,
+                                    despill=options.despill)
     image_files.write_image(job.output, result[0], profile=image_files.read_profile(job.photo))
     print(job.output)
     if job.alpha is not None:
@@ -203,12 +210,15 @@ def _device(name: str) -> torch.device:
 
 
 def _trimap(options: argparse.Namespace) -> int:
+    if options.strands > 0 and options.photo is None:
+        raise ValueError("--strands needs the photograph: give --photo")
+
     def work(job: Job) -> None:
-        trimap = make_trimap(image_files.read_mask(job.photo), inner=options.inner, outer=options.outer)
-        image_files.write_trimap(job.output, trimap[0])
+        image_files.write_trimap(job.output, trimap_options.trimap_of(options, job.photo, job.guide)[0])
         print(job.output)
 
-    return _run(_jobs(options.mask, options.mask, options.output, None, ".png"), work, "trimap")
+    # The masks are what there is one of for each job; photographs are their guides.
+    return _run(_jobs(options.mask, options.photo or options.mask, options.output, None, ".png"), work, "trimap")
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -1,50 +1,203 @@
 """Trimaps: what is surely foreground (1), surely background (0), and unknown (0.5).
 
-A pixel is unknown when it is soft in the mask, or when its Euclidean distance, pixel centre to pixel centre, to the
-nearest pixel of the other kind is at most the radius. Distances are exact, and their cost does not grow with the
-radius: along a column the distance to the nearest pixel is a running maximum; along a row every pixel at column
-distance g makes unknown the interval of half-width sqrt(r^2 - g^2), and a union of intervals is a running sum.
+A pixel is unknown when it is soft in the mask, or when it is nearer to the mask's edge than a radius; `distance` says
+how that is measured.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from .distance import within, within_contour
+from .regions import small_areas
+from .strands import strands_near
+
+logger = logging.getLogger(__name__)
+
+Unit = Literal["pixels", "percent"]
+UNITS: tuple[Unit, ...] = ("pixels", "percent")
 UNKNOWN = 0.5
+INNER, OUTER = 10.0, 20.0  # pixels
 
 # Values this near 0 and 1 count as 0 and 1: one 8-bit step, and a rounding of it in half precision. It is needed:
 # ComfyUI 0.33 loads the white of an 8-bit grey PNG as 65280/65535 = 0.9961.
 TOLERANCE = 1 / 255 + 1e-4
 
 
-def make_trimap(mask: Tensor, *, inner: float, outer: float) -> Tensor:
-    """A trimap from a rough mask.
+def make_trimap(
+    mask: Tensor,
+    *,
+    inner: float = INNER,
+    outer: float = OUTER,
+    unit: Unit = "pixels",
+    invert: bool = False,
+    low: float = 0.0,
+    high: float = 1.0,
+    fill_holes: int = 0,
+    remove_specks: int = 0,
+    image: Tensor | None = None,
+    strands: float = 0.0,
+    unknown: Tensor | None = None,
+    foreground: Tensor | None = None,
+    background: Tensor | None = None,
+) -> Tensor:
+    """A trimap from a rough mask, a soft one, or a matte to refine.
 
     Args:
-        mask: [B, H, W] or [H, W], 0 = background to 1 = foreground; values between (further than an 8-bit step from
-            either) count as unknown.
-        inner: pixels by which the unknown area reaches into the foreground; fractions allowed.
-        outer: pixels by which it reaches into the background.
+        mask: [B, H, W] or [H, W], 0 = background to 1 = foreground.
+        inner: how far the unknown area reaches from the mask's edge into the foreground; fractions allowed.
+        outer: how far it reaches into the background.
+        unit: of inner, outer and strands: "pixels", or "percent" of the subject's size in each frame, which is the
+            side of a square of the subject's area.
+        invert: the mask is the other way round, 1 = background (ComfyUI's LoadImage gives such).
+        low, high: mask values up to `low` are background, from `high` on foreground (an 8-bit step from 0 and 1 is
+            still that), and between them unknown; distances then count from pixel centre to pixel centre. With both
+            the same, as 0.5 and 0.5, no value is unknown: the mask is taken as a hard shape drawn with smooth edges,
+            and distances count from the place between the pixels where it crosses the value, to 1/64 pixel.
+        fill_holes: areas of the mask that are not foreground, up to so many pixels each, become foreground.
+        remove_specks: areas that are not background, up to so many pixels each, become background.
+        image: [B, H, W, 3 or 4] in 0..1, for `strands`: the pictures that belong to the masks, or one for all.
+        strands: so much further the unknown area may reach where fine strands (hair, fur) in the image run on from it
+            into the background.
+        unknown, foreground, background: [B, H, W] or [H, W] in 0..1, of the mask's size: where at least 0.5, the
+            trimap is that, whatever the mask says. Foreground and background overrule unknown.
 
     Returns:
-        Shape of the mask, float32: 0, 0.5 (unknown) or 1. The picture's border is no edge.
+        Shape of the mask, float32: 0, 0.5 (unknown) or 1. The picture's border is no edge. What a frame lacks (see
+        `lacking`) is logged as a warning and no error, since in a video a subject may come and go.
 
     Raises:
-        ValueError: for another shape or range, no pixels, values that are not finite, or negative radii.
+        ValueError: for another shape or range, no pixels, values that are not finite, radii or areas below 0, low
+            above high, strands without an image, or places marked both foreground and background.
     """
-    for name, radius in (("inner", inner), ("outer", outer)):
-        if not (isinstance(radius, (int, float)) and math.isfinite(radius) and radius >= 0):
-            raise ValueError(f"{name} is {radius!r}; expected a number of pixels, 0 or more")
+    _check_numbers(inner=inner, outer=outer, strands=strands, fill_holes=fill_holes, remove_specks=remove_specks)
+    if unit not in UNITS:
+        raise ValueError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}")
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"low is {low!r} and high {high!r}; expected 0 <= low <= high <= 1")
     check_plane(mask, "mask")
+    marks = [_mark(plane, name, mask) for plane, name in
+             ((unknown, "unknown"), (foreground, "foreground"), (background, "background"))]
+    if marks[1] is not None and marks[2] is not None and bool((marks[1] & marks[2]).any()):
+        raise ValueError("the foreground and background masks overlap: no pixel can be both")
+    if image is not None or strands > 0:
+        _check_image(image, mask)
     values = (mask if mask.ndim == 3 else mask.unsqueeze(0)).float()
-    foreground, background = sure_areas(values)
+    values = _cleaned(1 - values if invert else values, low, high, fill_holes, remove_specks)
+    found = torch.cat([
+        _one_trimap(frame, low, high, _radii(frame, low, high, unit, (inner, outer, strands)),
+                    None if image is None else image[i % len(image)][None, ..., :3])
+        for i, frame in enumerate(values.split(1))
+    ]).float().mul_(0.5)
+    for mark, value in zip(marks, (UNKNOWN, 1.0, 0.0), strict=True):
+        if mark is not None:
+            found.masked_fill_(mark, value)
+    for message in lacking(found):
+        logger.warning("trimap: %s", message)
+    return found.view(mask.shape)
+
+
+def _one_trimap(values: Tensor, low: float, high: float, lengths: tuple[float, ...], image: Tensor | None) -> Tensor:
+    """Twice the trimap of cleaned values [1, H, W], uint8; inner, outer and strands in pixels."""
+    inner, outer, strands = lengths
+    foreground, background = _sides(values, low, high)
     unknown = ~(foreground | background)
-    unknown |= foreground & within(~foreground, inner)
-    unknown |= background & within(~background, outer)
-    return torch.where(unknown, UNKNOWN, foreground.float()).view(mask.shape)
+    if low == high:
+        unknown |= foreground & within_contour(values, high, inner)
+        unknown |= background & within_contour(values, low, outer)
+    else:
+        unknown |= foreground & within(~foreground, inner)
+        unknown |= background & within(~background, outer)
+    if strands > 0 and image is not None:
+        room = background & ~unknown & within(~background, outer + strands)
+        unknown |= strands_near(image.to(values.device), unknown | foreground, room)
+    halves = (foreground & ~unknown).view(torch.uint8).mul_(2)
+    return halves.add_(unknown.view(torch.uint8))  # several times faster than torch.where on the processor
+
+
+def _sides(values: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Where a mask is (foreground, background), both bool and of its shape."""
+    if low == high:
+        return values >= high, values < low
+    return values >= min(high, 1 - TOLERANCE), values <= max(low, TOLERANCE)
+
+
+def _radii(values: Tensor, low: float, high: float, unit: Unit, lengths: tuple[float, ...]) -> tuple[float, ...]:
+    """The lengths in pixels."""
+    if unit == "pixels":
+        return lengths
+    size = math.sqrt(int((values >= (low + high) / 2).sum()))
+    return tuple(length / 100 * size for length in lengths)
+
+
+def _cleaned(values: Tensor, low: float, high: float, holes: int, specks: int) -> Tensor:
+    """values [B, H, W] without small holes, and then without small specks."""
+    if holes:
+        foreground, _ = _sides(values, low, high)
+        values = values.masked_fill(small_areas(~foreground, holes, diagonal=False), 1.0)
+    if specks:
+        _, background = _sides(values, low, high)
+        values = values.masked_fill(small_areas(~background, specks, diagonal=True), 0.0)
+    return values
+
+
+def lacking(trimap: Tensor) -> list[str]:
+    """What trimaps [B, H, W] or [H, W] have none of, a sentence each; an empty list when all is there."""
+    frames = trimap if trimap.ndim == 3 else trimap.unsqueeze(0)
+    foreground, background = sure_areas(frames)
+    said = []
+    for area, name, result in (
+        (~(foreground | background), "unknown area", "the matte will be the trimap; give larger radii or another mask"),
+        (foreground, "foreground", "nothing is surely the subject; give a smaller inner radius or another mask"),
+        (background, "background", "nothing is surely background; give a smaller outer radius or another mask"),
+    ):
+        most = area.flatten(1).view(torch.uint8).amax(dim=1)  # faster than any()
+        empty = (most == 0).nonzero().flatten().tolist()
+        if empty:
+            shown = ", ".join(str(i) for i in empty[:8]) + (", ..." if len(empty) > 8 else "")
+            where = "" if len(frames) == 1 else f" in {len(empty)} of {len(frames)} frames ({shown})"
+            said.append(f"no {name}{where}: {result}")
+    return said
+
+
+def _check_numbers(**numbers: float) -> None:
+    for name, number in numbers.items():
+        if not (isinstance(number, (int, float)) and math.isfinite(number) and number >= 0):
+            raise ValueError(f"{name} is {number!r}; expected a number of pixels, 0 or more")
+
+
+def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
+    """[1 or B, H, W], bool, on the mask's device."""
+    if plane is None:
+        return None
+    check_plane(plane, f"the {name} mask")
+    _check_fit(tuple(plane.shape[-2:]), len(plane) if plane.ndim == 3 else 1, f"the {name} mask", mask)
+    return (plane if plane.ndim == 3 else plane.unsqueeze(0)).to(mask.device) >= 0.5
+
+
+def _check_image(image: Tensor | None, mask: Tensor) -> None:
+    if image is None:
+        raise ValueError("strands need the image: give it, or set strands to 0")
+    if image.ndim != 4 or image.shape[-1] not in (3, 4) or not image.is_floating_point():
+        raise ValueError(f"image has shape {list(image.shape)} and type {image.dtype}; expected floating point "
+                         "[batch, height, width, 3 or 4]")
+    _check_fit(tuple(image.shape[1:3]), len(image), "the image", mask)
+
+
+def _check_fit(size: tuple[int, ...], count: int, name: str, mask: Tensor) -> None:
+    """Raises ValueError unless what has that size and count of frames goes with the mask."""
+    height, width = mask.shape[-2:]
+    if size != (height, width):
+        raise ValueError(f"{name} is {size[1]}x{size[0]} and the mask {width}x{height}; they must be of one size: "
+                         "resize one of them first")
+    frames = len(mask) if mask.ndim == 3 else 1
+    if count not in (1, frames):
+        raise ValueError(f"{count} frames of {name} and {frames} of the mask: expected as many, or one for all")
 
 
 def sure_areas(plane: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,45 +220,14 @@ def check_plane(plane: Tensor, name: str) -> None:
         raise ValueError(f"{name} has values from {low:g} to {high:g}; expected 0..1: scale or clamp it first")
 
 
-def within(marked: Tensor, radius: float) -> Tensor:
-    """Pixels at most `radius` from a marked one.
-
-    Args:
-        marked: [B, H, W], bool.
-        radius: pixels.
-
-    Returns:
-        [B, H, W], bool; true for the marked pixels themselves.
-    """
-    _, height, width = marked.shape
-    reach = _reaches(radius, height + width, marked.device)
-    half = reach[_column_distance(marked).clamp_(max=len(reach) - 1)]  # -1 where the column holds no pixel near enough
-    column = torch.arange(width, device=marked.device)
-    first = (column - half).clamp_(min=0, max=width)
-    after = (column + half + 1).clamp_(max=width)
-    # +1 where an interval begins, -1 after it ends; the running sum counts the intervals over each pixel.
-    ends = torch.zeros(*marked.shape[:2], width + 1, dtype=torch.int32, device=marked.device)
-    count = (half >= 0).to(torch.int32)
-    ends.scatter_add_(2, first, count).scatter_add_(2, after, -count)
-    return ends.cumsum(dim=2)[..., :width] > 0
-
-
-def _reaches(radius: float, most: int, device: torch.device) -> Tensor:
-    """Half-widths along the row for column distances 0, 1, ... up to the radius, and -1 for all beyond.
-
-    n^2 + g^2 <= r^2 holds for whole numbers exactly when n <= isqrt(floor(r^2) - g^2): integers only, so that no
-    device rounds. `most` bounds the radius; no two pixels of the picture are further apart.
-    """
-    radius = min(radius, most)
-    square = math.floor(radius * radius * (1 + 1e-12))  # so that math.sqrt(13), squared, is 13 and not less
-    return torch.tensor([math.isqrt(square - g * g) for g in range(math.isqrt(square) + 1)] + [-1], device=device)
-
-
-def _column_distance(marked: Tensor) -> Tensor:
-    """[B, H, W] pixels to the nearest marked pixel of the same column; far more than the height where none is."""
-    height = marked.shape[1]
-    row = torch.arange(height, device=marked.device).view(1, -1, 1)
-    far = 4 * (height + marked.shape[2])
-    above = torch.where(marked, row, -far).cummax(dim=1).values
-    below = torch.where(marked, row, far + height).flip(1).cummin(dim=1).values.flip(1)
-    return torch.minimum(row - above, below - row)
+def check_picture(image: Tensor, plane: Tensor, name: str, *, image_name: str = "image") -> None:
+    """Raises ValueError unless image [B, H, W, 3 or 4] and plane [B, H, W], both in 0..1, fit each other."""
+    if image.ndim != 4 or image.shape[3] not in (3, 4):
+        raise ValueError(f"{image_name} has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
+    check_plane(image.flatten(2), image_name)
+    check_plane(plane, name)
+    if image.shape[1:3] != plane.shape[1:]:
+        raise ValueError(f"{image_name} is {image.shape[2]}x{image.shape[1]} and {name} "
+                         f"{plane.shape[2]}x{plane.shape[1]}; they must be of one size: resize one of them first")
+    if 1 not in (len(image), len(plane)) and len(image) != len(plane):
+        raise ValueError(f"{len(image)} of {image_name} and {len(plane)} of {name}: expected as many, or one of either")

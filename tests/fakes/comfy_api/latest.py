@@ -47,18 +47,22 @@ class _Output:
         return self.args or None
 
 
-class _PreviewMask:
-    def __init__(self, mask, animated=False, cls=None, **rest):
-        self.mask = mask
+class _PreviewImage:
+    def __init__(self, image, animated=False, cls=None, **rest):
+        self.frames = image
 
     def as_dict(self):
-        frames = self.mask if self.mask.ndim == 3 else self.mask[None]
-        return {"images": [{"filename": f"{i}.png", "subfolder": "", "type": "temp"} for i in range(len(frames))]}
+        return {"images": [{"filename": f"{i}.png", "subfolder": "", "type": "temp"} for i in range(len(self.frames))]}
+
+
+class _PreviewMask(_PreviewImage):
+    def __init__(self, mask, animated=False, cls=None, **rest):
+        super().__init__(mask if mask.ndim == 3 else mask[None])
 
 
 io = SimpleNamespace(
     ComfyNode=_Node, Schema=_Schema, NodeOutput=_Output, Custom=lambda io_type: _type(io_type),
     Mask=_type("MASK"), Image=_type("IMAGE"), Float=_type("FLOAT"), Int=_type("INT"), Boolean=_type("BOOLEAN"),
-    Combo=_type("COMBO", "options"),
+    Combo=_type("COMBO", "options"), String=_type("STRING"),
 )
-ui = SimpleNamespace(PreviewMask=_PreviewMask)
+ui = SimpleNamespace(PreviewImage=_PreviewImage, PreviewMask=_PreviewMask)

@@ -1,0 +1,127 @@
+"""The result pictures of README.md: the workflows' pictures and settings, through the library and the bundled model.
+
+    python -m benchmarks.pictures [--only NAME] [--to docs/images]
+
+Each shows what went in beside what came out. `hair` shows crops at full size over one colour, all with the same
+matte, and only the colours estimated differently: not at all, by pymatting, by this library. It needs pymatting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
+from vitmatte.compositing import colour, composite
+from vitmatte.image_files import read_image, read_mask
+
+from .foreground import METHODS, estimate
+
+ROOT = Path(__file__).parent.parent
+TRIMAP = ("inner", "outer", "unit", "invert", "low", "high", "fill_holes", "remove_specks", "strands")
+GAP, WIDTH, QUALITY = 8, 1000, 82  # pixels between two pictures and of all of them at most; of the JPEG
+
+
+def example(name: str) -> Tensor:
+    """A picture [1, H, W, 3]."""
+    return read_image(ROOT / "examples" / name)
+
+
+def settings(workflow: str) -> dict[str, object]:
+    """Of the workflow's trimap node, as arguments of `make_trimap`."""
+    nodes = json.loads((ROOT / "workflows" / f"{workflow}.json").read_text(encoding="utf-8"))["nodes"]
+    values = next(node["widgets_values"] for node in nodes if node["type"] == "ViTMatteTrimap")
+    return dict(zip(TRIMAP, values, strict=True))
+
+
+def alpha_of(workflow: str, image: Tensor, mask: Tensor) -> Tensor:
+    """[1, H, W], with that workflow's trimap."""
+    trimap = make_trimap(mask, image=image, **settings(workflow))  # type: ignore[arg-type]
+    return matte(load_model("vitmatte-tiny"), image, trimap)
+
+
+def checkerboard(height: int, width: int, side: int = 16) -> Tensor:
+    """[1, H, W, 3], light greys."""
+    rows, columns = torch.arange(height)[:, None] // side, torch.arange(width) // side
+    return (0.78 + 0.22 * ((rows + columns) % 2))[None, ..., None].expand(1, height, width, 3)
+
+
+def portrait() -> list[Tensor]:
+    image = example("portrait.jpg")
+    alpha = alpha_of("portrait_on_new_background", image, read_mask(ROOT / "examples/portrait-mask.png"))
+    return [image, replace_background(image, alpha, example("lake.jpg"))]
+
+
+def product() -> list[Tensor]:
+    image = example("plant.jpg")
+    alpha = alpha_of("product_on_transparency", image, read_mask(ROOT / "examples/plant-mask.png"))
+    cut = cut_out(image, alpha)
+    return [image, composite(cut[..., :3], cut[..., 3], checkerboard(*image.shape[1:3]))]
+
+
+def refined() -> list[Tensor]:
+    image, mask = example("lemur.jpg"), read_mask(ROOT / "examples/lemur-segmentation.png")
+    alpha = alpha_of("refine_segmentation_mask", image, mask)
+    planes = (plane.reshape(1, *image.shape[1:3], 1).expand(-1, -1, -1, 3) for plane in (mask, alpha))
+    return [picture[:, 40:, 140:548] for picture in (image, *planes)]
+
+
+def screen() -> list[Tensor]:
+    image = example("green-screen.jpg")
+    alpha = alpha_of("green_screen_spill", image, read_mask(ROOT / "examples/portrait-mask.png"))
+    before = replace_background(image, alpha, example("lake.jpg"), estimate=False)
+    return [image, before, replace_background(image, alpha, example("lake.jpg"), despill="green")]
+
+
+def hair() -> list[Tensor]:
+    """Columns: METHODS. Rows: the portrait's hair over purple, the lemur's fur over blue."""
+    columns: list[list[Tensor]] = [[] for _ in METHODS]
+    for name, mask, workflow, behind, top, left in (
+        ("portrait.jpg", "portrait-mask.png", "portrait_on_new_background", "#5a1e78", 20, 400),
+        ("lemur.jpg", "lemur-segmentation.png", "refine_segmentation_mask", "#1e3cb4", 60, 360),
+    ):
+        image = example(name)
+        alpha = alpha_of(workflow, image, read_mask(ROOT / "examples" / mask))
+        for column, method in zip(columns, METHODS, strict=True):
+            kind = np.float64 if method == "pymatting" else np.float32
+            found = estimate(method, image[0].numpy().astype(kind), alpha[0].numpy().astype(kind))
+            shown = composite(torch.from_numpy(found).float()[None], alpha, colour(behind))
+            column.append(shown[:, top : top + 220, left : left + 240])
+    return [torch.cat(column, dim=1) for column in columns]
+
+
+PICTURES = {"portrait-lake": portrait, "plant-cutout": product, "lemur-refined": refined,
+            "green-screen-lake": screen, "hair-colours": hair}
+
+
+def beside(pictures: list[Tensor]) -> Image.Image:
+    """One picture, white between them; crops at full size fit without being made smaller."""
+    height = pictures[0].shape[1]
+    gap = torch.ones(1, height, GAP, 3)
+    row = torch.cat([part for picture in pictures for part in (gap, picture.float())][1:], dim=2)
+    whole = Image.fromarray((row[0].clamp(0, 1) * 255).round().byte().numpy())
+    if whole.width > WIDTH:
+        whole = whole.resize((WIDTH, round(whole.height * WIDTH / whole.width)), Image.Resampling.LANCZOS)
+    return whole
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description="the pictures of README.md")
+    parser.add_argument("--only", choices=PICTURES)
+    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "images")
+    options = parser.parse_args()
+    options.to.mkdir(parents=True, exist_ok=True)
+    for name in [options.only] if options.only else PICTURES:
+        target = options.to / f"{name}.jpg"
+        beside(PICTURES[name]()).save(target, quality=QUALITY, optimize=True)
+        print(f"{target} {target.stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()

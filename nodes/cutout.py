@@ -1,0 +1,94 @@
+"""ViTMatteForeground and ViTMatteReplaceBackground."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io, ui
+
+from ..vitmatte import cut_out, replace_background
+from ..vitmatte.compositing import FITS, SCREENS
+from ..vitmatte.compositing import colour as as_colour
+from .host import check_interrupt, progress_bar
+from .preview import first_frames
+
+COLOURS = {"estimated": True, "as in the picture": False}
+
+
+class ViTMatteForeground(io.ComfyNode):
+    """Picture and matte to the subject's own colours."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ViTMatteForeground",
+            display_name="Foreground Colours and Cut-out (ViTMatte)",
+            category="image/mask",
+            description="Estimates the subject's own colours where the picture shows them mixed with the background, "
+                        "as in hair, so that no fringe of the old background stays around the cut-out.",
+            inputs=[
+                io.Image.Input("image", tooltip="One picture or a batch; an alpha channel is ignored."),
+                io.Mask.Input("alpha", tooltip="The matte, 1 = opaque subject. As many as pictures, or one of either "
+                                               "for all of the other, of the same size."),
+                io.Combo.Input("despill", options=list(SCREENS), default="none", optional=True,
+                               tooltip="Take the light of a green or blue screen from the subject, also where it is "
+                                       "opaque."),
+            ],
+            outputs=[
+                io.Image.Output("foreground", display_name="foreground",
+                                tooltip="The subject's colours, continued beyond it: to be used with the matte."),
+                io.Image.Output("cutout", display_name="cut-out",
+                                tooltip="The same with the matte as (straight) transparency, for Save Image."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, alpha: torch.Tensor, despill: str = "none") -> io.NodeOutput:
+        cutout = cut_out(image, alpha, despill=despill, on_progress=progress_bar(), check_interrupt=check_interrupt)
+        return io.NodeOutput(cutout[..., :3], cutout, ui=ui.PreviewImage(first_frames(cutout), cls=cls))
+
+
+class ViTMatteReplaceBackground(io.ComfyNode):
+    """The subject before another background."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ViTMatteReplaceBackground",
+            display_name="Replace Background (ViTMatte)",
+            category="image/mask",
+            description="Puts the subject before another picture or a colour, at its own full size, without a fringe "
+                        "of the old background.",
+            inputs=[
+                io.Image.Input("image", tooltip="One picture or a batch; an alpha channel is ignored."),
+                io.Mask.Input("alpha", tooltip="The matte, 1 = opaque subject, of the same size."),
+                io.Image.Input("background", optional=True,
+                               tooltip="Of any size: one for all, or as many as pictures. Without it the colour is "
+                                       "used."),
+                io.Combo.Input("fit", options=list(FITS), default="cover",
+                               tooltip="How a background of another size is used: cover scales it over all and keeps "
+                                       "its middle, contain shows all of it with the colour around, stretch changes "
+                                       "its proportions, tile repeats it."),
+                io.String.Input("colour", default="#ffffff", tooltip="#RRGGBB, without a background and around it."),
+                io.Combo.Input("foreground_colours", options=list(COLOURS), default="estimated",
+                               tooltip="estimated removes the old background's colour from hair and edges. As in the "
+                                       "picture: for an image that has been through Foreground Colours."),
+                io.Boolean.Input("linear_light", default=False,
+                                 tooltip="Mix light as a camera does and not sRGB values: thin hair is then brighter "
+                                         "on dark and fainter on bright backgrounds."),
+                io.Combo.Input("despill", options=list(SCREENS), default="none", optional=True,
+                               tooltip="Take the light of a green or blue screen from the subject, also where it is "
+                                       "opaque."),
+            ],
+            outputs=[io.Image.Output("result", display_name="image", tooltip="The new picture.")],
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, alpha: torch.Tensor, fit: str, colour: str, foreground_colours: str,
+                linear_light: bool, background: torch.Tensor | None = None, despill: str = "none") -> io.NodeOutput:
+        if foreground_colours not in COLOURS:
+            raise ValueError(f"foreground_colours is {foreground_colours!r}; expected one of {', '.join(COLOURS)}")
+        fill = as_colour(colour)
+        result = replace_background(image, alpha, fill if background is None else background, fit=fit, fill=fill,
+                                    linear=linear_light, estimate=COLOURS[foreground_colours], despill=despill,
+                                    on_progress=progress_bar(), check_interrupt=check_interrupt)
+        return io.NodeOutput(result, ui=ui.PreviewImage(first_frames(result), cls=cls))
