@@ -25,7 +25,7 @@ from .foreground import METHODS, estimate
 
 ROOT = Path(__file__).parent.parent
 TRIMAP = ("inner", "outer", "unit", "invert", "low", "high", "fill_holes", "remove_specks", "strands")
-GAP, WIDTH, QUALITY = 8, 1000, 82  # pixels between two pictures and of all of them at most; of the JPEG
+GAP, WIDTH, QUALITY = 8, 1000, 82  # pixels between two pictures and of all of them at most (see WIDTHS); of the JPEG
 
 
 def example(name: str) -> Tensor:
@@ -50,6 +50,15 @@ def checkerboard(height: int, width: int, side: int = 16) -> Tensor:
     """[1, H, W, 3], light greys."""
     rows, columns = torch.arange(height)[:, None] // side, torch.arange(width) // side
     return (0.78 + 0.22 * ((rows + columns) % 2))[None, ..., None].expand(1, height, width, 3)
+
+
+def steps() -> list[Tensor]:
+    """What `make demo` does with the portrait, step by step."""
+    image, mask = example("portrait.jpg"), read_mask(ROOT / "examples/portrait-mask.png")
+    trimap = make_trimap(mask, inner=20, outer=30)
+    alpha = matte(load_model("vitmatte-tiny"), image, trimap)
+    planes = (plane.reshape(1, *image.shape[1:3], 1).expand(-1, -1, -1, 3) for plane in (mask, trimap, alpha))
+    return [picture[:, :, 40:760] for picture in (image, *planes, replace_background(image, alpha, colour("#c83c9f")))]
 
 
 def portrait() -> list[Tensor]:
@@ -96,18 +105,19 @@ def hair() -> list[Tensor]:
     return [torch.cat(column, dim=1) for column in columns]
 
 
-PICTURES = {"portrait-lake": portrait, "plant-cutout": product, "lemur-refined": refined,
+PICTURES = {"portrait": steps, "portrait-lake": portrait, "plant-cutout": product, "lemur-refined": refined,
             "green-screen-lake": screen, "hair-colours": hair}
+WIDTHS = {"portrait": 1832}
 
 
-def beside(pictures: list[Tensor]) -> Image.Image:
+def beside(pictures: list[Tensor], most: int) -> Image.Image:
     """One picture, white between them; crops at full size fit without being made smaller."""
     height = pictures[0].shape[1]
     gap = torch.ones(1, height, GAP, 3)
     row = torch.cat([part for picture in pictures for part in (gap, picture.float())][1:], dim=2)
     whole = Image.fromarray((row[0].clamp(0, 1) * 255).round().byte().numpy())
-    if whole.width > WIDTH:
-        whole = whole.resize((WIDTH, round(whole.height * WIDTH / whole.width)), Image.Resampling.LANCZOS)
+    if whole.width > most:
+        whole = whole.resize((most, round(whole.height * most / whole.width)), Image.Resampling.LANCZOS)
     return whole
 
 
@@ -119,7 +129,7 @@ def main() -> None:
     options.to.mkdir(parents=True, exist_ok=True)
     for name in [options.only] if options.only else PICTURES:
         target = options.to / f"{name}.jpg"
-        beside(PICTURES[name]()).save(target, quality=QUALITY, optimize=True)
+        beside(PICTURES[name](), WIDTHS.get(name, WIDTH)).save(target, quality=QUALITY, optimize=True)
         print(f"{target} {target.stat().st_size // 1000} kB")
 
 

@@ -24,7 +24,7 @@ class ViTMatteModelLoader(io.ComfyNode):
                         "downloaded once, to models/vitmatte, when it is chosen and first run.",
             inputs=[
                 io.Combo.Input("model_name", options=folders.choices(), default=folders.BUNDLED,
-                               tooltip="The bundled preview model, a model released by ViTMatte's authors (trained on "
+                               tooltip="The bundled small model, a model released by ViTMatte's authors (trained on "
                                        "data with non-commercial or research terms), or a file in models/vitmatte."),
                 io.Combo.Input("precision", options=["auto", *PRECISIONS], default="auto",
                                tooltip="auto: fp16 where ComfyUI uses it, else fp32."),

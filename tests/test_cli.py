@@ -116,7 +116,7 @@ def test_one_failure_does_not_stop_the_others(photos, capsys):
 def test_models(tmp_path, capsys):
     assert run("models", "--models-folder", tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("vitmatte-tiny") and "bundled" in lines[0] and "preview" in lines[0]
+    assert lines[0].startswith("vitmatte-tiny") and "bundled" in lines[0] and "small" in lines[0]
     assert sum("downloadable" in line and "non-commercial" in line for line in lines) == 2
 
 

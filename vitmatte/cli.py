@@ -222,7 +222,7 @@ def _trimap(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    print(f"{hub.BUNDLED:34} bundled       preview quality, trained by this project")
+    print(f"{hub.BUNDLED:34} bundled       small and quick, trained by this project")
     for model in hub.RELEASED.values():
         place = hub.on_disk(model.name, options.models_folder)
         state = "on disk" if place else "downloadable"
