@@ -24,6 +24,16 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def free(device: str) -> int:
+    """Bytes that can be taken without harm: of the GPU's memory, or of the machine's (where that is known)."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    info = Path("/proc/meminfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    return found[0] - 2**30 if found else 2**33
+
+
 class Peak:
     """The most memory held while the block runs, above what was held before: of a GPU where there is one.
 

@@ -54,11 +54,13 @@ def speed(side: int, radius: int) -> None:
         cv2.setNumThreads(torch.get_num_threads())
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         times["opencv"] = median(lambda: (cv2.dilate(levels, kernel), cv2.erode(levels, kernel)))
-    if importlib.util.find_spec("kornia"):
+    # kornia's memory is the picture's times the kernel's pixels, so a part of the picture tells the time of all.
+    edge = min(side, 1024 // radius)
+    if edge <= 2 * radius:
+        print(f"radius {radius}: kornia would take {side**2 * (2 * radius + 1) ** 2 * 4 / 1e9:.0f} GB; not run")
+    elif importlib.util.find_spec("kornia"):
         from kornia.morphology import dilation
 
-        # Its memory is the picture's times the kernel's pixels, so a part of the picture tells the time of all.
-        edge = min(side, 1024 // radius)
         part, around = tensor[None, None, :edge, :edge].contiguous(), torch.from_numpy(disk(radius)).float()
         name = "kornia" if edge == side else f"kornia (computed from {edge}x{edge})"
         times[name] = median(lambda: dilation(part, around), 1) * 2 * (side / edge) ** 2
