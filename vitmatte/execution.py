@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .size import Span
 
-# Size of the pieces that work is cut into on a CPU: large enough for full-speed products, small enough that a piece
-# stays in the last-level cache between its steps (4 to 16 MiB are equally good, 64 MiB loses a quarter).
+# Size of the pieces that work is cut into on a CPU: 1 MiB loses a tenth of the speed, from 4 MiB on there is no gain
+# (benchmarks/parts.py).
 CPU_PIECE = 8 * 2**20
 CPU_SCORES = 16 * 2**20
 

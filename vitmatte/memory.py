@@ -23,7 +23,7 @@ CPU_SIDE = 256
 # float32 enough for torch's fused kernel (see attention.FUSED_QUERIES), for bfloat16 as many as stay in the cache.
 CPU_QUERIES, CPU_QUERIES_BF16, CPU_MOST_SCORES = 1024, 256, 256 * MEBI
 # Small frames run through the transformer together, as many as have this many tokens: on a CPU 8 frames of 64, 128 and
-# 256 pixels take 0.5, 0.65 and 0.8 of the time that they take one by one, of 512 pixels the same (benchmarks/parts.py).
+# 256 pixels take 0.3, 0.5 and 0.8 of the time that they take one by one, of 512 pixels 0.95 (benchmarks/parts.py).
 TOGETHER = 1024
 ACCELERATOR_PIECE = 256 * MEBI
 SMALLEST_PIECE, SMALLEST_SCORES = MEBI // 4, MEBI // 4
