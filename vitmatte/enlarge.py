@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from .execution import Execution
 
 # From this many channels on the products saved are worth more than the additions made, on a CPU (benchmarks/parts.py).
-TAPS_CHANNELS = 96
+TAPS_CHANNELS = 64
 
 
 def by_taps(features: Tensor, conv: Any) -> bool:
