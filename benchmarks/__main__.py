@@ -78,6 +78,7 @@ def compare(case: dict[str, Any], repeats: int, weights: Path, memory: int) -> d
 def work(case: dict[str, Any]) -> int:
     """Multiply-adds that our inference does for a case."""
     from vitmatte.decoder import decoder_shape
+    from vitmatte.frame import tokens_read
     from vitmatte.memory import Footprint, make_plan
     from vitmatte.tiles import cover
     from vitmatte.work import transformer_work
@@ -86,11 +87,9 @@ def work(case: dict[str, Any]) -> int:
     side, shape = case["side"], decoder_shape(config)
     plan = make_plan(Footprint(config, side, side, device=case["device"]))
     tiles = cover((ring(side, case["share"])[0] == 0.5).numpy(), shape, side, side, plan.sides)
-    needed = torch.zeros(side // 16, side // 16, dtype=torch.bool)
-    for tile in tiles:
-        needed[slice(*tile.rows.features[-1]), slice(*tile.columns.features[-1])] = True
     tokens = (side // 16, side // 16)
-    return transformer_work(config.vitdet, tokens, int(needed.sum()), False) + sum(shape.work(tile) for tile in tiles)
+    needed = int(tokens_read(tiles, tokens).sum())
+    return transformer_work(config.vitdet, tokens, needed, False) + sum(shape.work(tile) for tile in tiles)
 
 
 def row(entry: dict[str, Any]) -> str:

@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vitmatte.attention import RelativePositions, attention, attention_reference, relative_table
-from vitmatte.execution import Execution
+from vitmatte.execution import PRECISIONS, Execution
 
-from .case import DTYPES
 from .measure import machine, seconds
 
 # (name, groups, grid): heads times windows of a block of vitmatte-small.
@@ -60,10 +59,10 @@ def flexible(queries: Tensor, keys: Tensor, values: Tensor, relative: RelativePo
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attention", description=__doc__)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=DTYPES, default="fp32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    device, dtype = options.device, DTYPES[options.precision]
+    device, dtype = options.device, PRECISIONS[options.precision]
     print(machine(device), options.precision)
     for name, groups, grid in CASES:
         tokens = grid[0] * grid[1]

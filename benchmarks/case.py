@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from .measure import Peak, machine, product_rate, seconds
+from vitmatte.execution import PRECISIONS
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+from .measure import Peak, machine, product_rate, seconds
 
 
 def ring(side: int, share: float) -> torch.Tensor:
@@ -32,7 +32,7 @@ def ring(side: int, share: float) -> torch.Tensor:
 def ours(weights: Path, case: dict[str, Any], image: torch.Tensor, trimap: torch.Tensor) -> Callable[[], torch.Tensor]:
     from vitmatte import load_model, matte
 
-    dtype = DTYPES[case["precision"]]
+    dtype = PRECISIONS[case["precision"]]
     model = load_model(weights, device=case["device"], dtype=dtype, normalization="hub")
     limit = case.get("memory_limit")
 
@@ -48,7 +48,7 @@ def transformers(
 ) -> Callable[[], torch.Tensor]:
     from transformers import VitMatteForImageMatting
 
-    dtype = DTYPES[case["precision"]]
+    dtype = PRECISIONS[case["precision"]]
     net = VitMatteForImageMatting.from_pretrained(weights, dtype=dtype).eval().to(case["device"])
 
     def run(image: torch.Tensor = image, trimap: torch.Tensor = trimap) -> torch.Tensor:
@@ -65,7 +65,7 @@ def main() -> None:
     weights, library, case = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
     torch.manual_seed(0)
     image, trimap = torch.rand(1, case["side"], case["side"], 3), ring(case["side"], case["share"])
-    rate = product_rate(case["device"], DTYPES[case["precision"]])
+    rate = product_rate(case["device"], PRECISIONS[case["precision"]])
     run = {"ours": ours, "transformers": transformers}[library](weights, case, image, trimap)
     alpha: list[torch.Tensor] = []
     with Peak(case["device"]) as peak:

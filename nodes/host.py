@@ -11,17 +11,15 @@ import comfy.model_management as management
 import comfy.model_patcher
 import comfy.ops
 import comfy.utils
-import torch
 from torch import Tensor
 
 from ..vitmatte import MattingModel, load_model, matte
+from ..vitmatte.execution import PRECISIONS
 from ..vitmatte.frame import is_out_of_memory
 from ..vitmatte.inference import Normalization, Strategy, checked
 from ..vitmatte.memory import Footprint, make_plan, within
 
 log = logging.getLogger(__name__)
-
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def check_interrupt() -> None:

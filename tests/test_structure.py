@@ -47,7 +47,8 @@ ARROWS = {
     "inference": {"checkpoint", "frame", "hub", "processing", "trimap"},
     "trimap_options": {"image_files", "trimap"},
     "evaluate": {"files", "hub", "image_files", "inference", "metrics", "trimap"},
-    "cli": {"compositing", "cutout", "evaluate", "hub", "image_files", "inference", "training", "trimap_options"},
+    "cli": {"compositing", "cutout", "evaluate", "execution", "hub", "image_files", "inference", "training",
+            "trimap_options"},
     "__main__": {"cli"},
     "__init__": None,  # gathers the public names
 }
@@ -69,7 +70,8 @@ TRAINING_ARROWS = {
     "pretrained": (set(), {"checkpoint", "model"}),
     "state": ({"average", "optimizer", "pretrained", "recipe"}, {"files", "model"}),
     "validation": ({"composites", "pictures", "recipe", "stream"}, {"files", "metrics", "processing"}),
-    "loop": ({"composites", "pictures", "recipe", "state", "stream", "validation"}, {"loss", "processing"}),
+    "loop": ({"composites", "pictures", "recipe", "state", "stream", "validation"},
+             {"execution", "loss", "processing"}),
     "publish": (set(), {"checkpoint", "config", "files", "processing"}),
     "command": ({"loop", "recipe"}, set()),
 }

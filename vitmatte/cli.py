@@ -19,11 +19,11 @@ from tqdm import tqdm
 from . import evaluate, hub, image_files, trimap_options
 from .compositing import FITS, SCREENS, colour
 from .cutout import cut_out, replace_background
+from .execution import PRECISIONS
 from .inference import NORMALIZATIONS, STRATEGIES, MattingModel, load_model, matte
 from .training import command as training_command
 
 COLOURS = ("estimated", "picture")
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,7 +118,7 @@ def _jobs(photo: Path, guide: Path, output: Path, alpha: Path | None, suffix: st
             raise ValueError(f"{photo} is a folder, but {folder} is a file; give folders for all, or files for all")
     if not guide.is_dir():
         raise FileNotFoundError(f"no folder {guide} (because {photo} is a folder)")
-    photos, guides = _pictures(photo), {path.stem: path for path in _pictures(guide)}
+    photos, guides = image_files.pictures_in(photo), {path.stem: path for path in image_files.pictures_in(guide)}
     if not photos:
         raise FileNotFoundError(f"no pictures in {photo}; looked for {', '.join(image_files.SUFFIXES)}")
     lacking = [path.name for path in photos if path.stem not in guides]
@@ -130,10 +130,6 @@ def _jobs(photo: Path, guide: Path, output: Path, alpha: Path | None, suffix: st
     if twice:
         raise ValueError(f"{photo} has pictures whose results would have one name: {', '.join(twice[:6])}")
     return [Job(p, guides[p.stem], output / f"{p.stem}{suffix}", alpha and alpha / f"{p.stem}.png") for p in photos]
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in image_files.SUFFIXES)
 
 
 def _run(jobs: list[Job], work: Callable[[Job], None], name: str) -> int:

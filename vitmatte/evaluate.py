@@ -49,8 +49,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.image and not options.model:
         raise ValueError("--image is for --model; with --pred the mattes are there already")
     truth = _by_stem(options.alpha)
-    found = _by_model(options, truth) if options.model else _from_files(options.pred, truth)
     trimaps = _matching(options.trimap, truth) if options.trimap else {}
+    found = _by_model(options, truth, trimaps) if options.model else _from_files(options.pred, truth)
     rows = dict(_rows(truth, found, {} if options.whole else trimaps))
     summary = {name: {part: getattr(e, part) for part in NAMES} for name, e in summarise(list(rows.values())).items()}
     sys.stdout.write(table(rows))
@@ -80,8 +80,8 @@ def _from_files(folder: Path, truth: dict[str, Path]) -> Finder:
     return lambda stem: _plane(files[stem])
 
 
-def _by_model(options: argparse.Namespace, truth: dict[str, Path]) -> Finder:
-    images, trimaps = _matching(options.image, truth), _matching(options.trimap, truth)
+def _by_model(options: argparse.Namespace, truth: dict[str, Path], trimaps: dict[str, Path]) -> Finder:
+    images = _matching(options.image, truth)
     model = load_model(options.model, device=torch.device(options.device), normalization=options.normalization,
                        folder=options.models_folder)
 
@@ -104,7 +104,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
-    paths = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in image_files.SUFFIXES)
+    paths = image_files.pictures_in(folder)
     if not paths:
         raise FileNotFoundError(f"no pictures in {folder}; looked for {', '.join(image_files.SUFFIXES)}")
     found = {path.stem: path for path in paths}

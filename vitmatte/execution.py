@@ -10,6 +10,8 @@ from torch import Tensor
 
 from .size import Span
 
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
 # Size of the pieces that work is cut into on a CPU: 1 MiB loses a tenth of the speed, from 4 MiB on there is no gain
 # (benchmarks/parts.py).
 CPU_PIECE = 8 * 2**20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -66,7 +66,7 @@ class Frame:
     guide: Tensor
     out: Tensor
 
-    @property
+    @cached_property
     def unknown(self) -> Tensor:
         """[H, W], bool."""
         return (self.guide > 0) & (self.guide < 1)
@@ -159,7 +159,7 @@ class FrameTask:
         height, width = (contract.padded(length) for length in frames[0].guide.shape)
         tiles = [cover(frame.unknown.cpu().numpy(), shape, height, width, plan.sides) for frame in frames]
         grid = height >> shape.levels, width >> shape.levels
-        needed = _tokens([tile for ours in tiles for tile in ours], grid)
+        needed = tokens_read([tile for ours in tiles for tile in ours], grid)
         done, total = 0, len(frames) * transformer_work(net.config.vitdet, grid, int(needed.sum()), self.strided)
         total += sum(shape.work(tile) for ours in tiles for tile in ours)
 
@@ -199,7 +199,7 @@ def _part(step: Callable[[float], None], first: int, count: int, total: int, sha
     step((first + share * count) / total)
 
 
-def _tokens(tiles: list[Tile], grid: tuple[int, int]) -> Tensor:
+def tokens_read(tiles: list[Tile], grid: tuple[int, int]) -> Tensor:
     """bool [H, W]: the tokens whose features the tiles read."""
     needed = torch.zeros(grid, dtype=torch.bool)
     for tile in tiles:

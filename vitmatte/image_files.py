@@ -48,6 +48,11 @@ def _grey(picture: Image) -> np.ndarray:
     return np.asarray(picture.convert("L"), np.float32) / 255
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The files of a folder whose names end as pictures' do, in order."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+
+
 def read_image(path: str | os.PathLike[str]) -> Tensor:
     """[1, H, W, 3], float32 in 0..1, upright; grey, palette and CMYK become RGB, a fourth channel is left out.
 

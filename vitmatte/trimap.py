@@ -90,7 +90,7 @@ def make_trimap(
     values = (mask if mask.ndim == 3 else mask.unsqueeze(0)).float()
     values = _cleaned(1 - values if invert else values, low, high, fill_holes, remove_specks)
     found = torch.cat([
-        _one_trimap(frame, low, high, _radii(frame, low, high, unit, (inner, outer, strands)),
+        doubled_trimap(frame, low, high, _radii(frame, low, high, unit, (inner, outer, strands)),
                     None if image is None else image[i % len(image)][None, ..., :3])
         for i, frame in enumerate(values.split(1))
     ]).float().mul_(0.5)
@@ -102,8 +102,16 @@ def make_trimap(
     return found.view(mask.shape)
 
 
-def _one_trimap(values: Tensor, low: float, high: float, lengths: tuple[float, ...], image: Tensor | None) -> Tensor:
-    """Twice the trimap of cleaned values [1, H, W], uint8; inner, outer and strands in pixels."""
+def doubled_trimap(
+    values: Tensor, low: float, high: float, lengths: tuple[float, ...], image: Tensor | None = None
+) -> Tensor:
+    """Twice the trimap of one frame, uint8: `make_trimap` without its checks and messages.
+
+    Args:
+        values: [1, H, W], float32 in 0..1.
+        low, high, image: see `make_trimap`.
+        lengths: inner, outer and strands, in pixels.
+    """
     inner, outer, strands = lengths
     foreground, background = _sides(values, low, high)
     unknown = ~(foreground | background)

@@ -59,8 +59,7 @@ def _counterpart(given: Path, mask: Path) -> Path:
     """The file of a folder that has the mask's name up to the suffix; or the file itself."""
     if not given.is_dir():
         return given
-    found = [path for path in sorted(given.iterdir())
-             if path.stem == mask.stem and path.suffix.lower() in image_files.SUFFIXES]
+    found = [path for path in image_files.pictures_in(given) if path.stem == mask.stem]
     if not found:
         raise FileNotFoundError(f"nothing in {given} for {mask.name}; expected a picture of the same name, any suffix")
     return found[0]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
-from ..trimap import UNKNOWN, make_trimap
+from ..trimap import UNKNOWN, doubled_trimap
 from .light import compressed, grainy, jittered, to_bytes
 from .optics import blurred, cloud, disc, streak
 from .pictures import File, Picture, load_background, load_foreground
@@ -146,14 +146,20 @@ class Compositor:
         rough = bool(rng.random() < self.mixture.rough)
         if rough:
             mask = (alpha > rng.uniform(0.1, 0.9)).astype(np.float32)
-            trimap = make_trimap(torch.from_numpy(mask), inner=max(inner, 3.0), outer=max(outer, 3.0)).numpy()
+            trimap = _banded(mask, max(inner, 3.0), max(outer, 3.0))
             rough = ((trimap != UNKNOWN) & (np.abs(trimap - alpha) > 0.1)).mean() < MISSED
         if not rough:
             mask = np.where(alpha > 1 - SURE, 1, np.where(alpha < SURE, 0, alpha)).astype(np.float32)
-            trimap = make_trimap(torch.from_numpy(mask), inner=inner, outer=outer).numpy()
+            trimap = _banded(mask, inner, outer)
         if rng.random() < self.mixture.wide:
             trimap[cloud(size, float(rng.uniform(1.5, 4)), rng, 2) > rng.uniform(0.2, 1.2)] = UNKNOWN
         return np.where(trimap == UNKNOWN, 128, trimap * 255).astype(np.uint8)
+
+
+def _banded(mask: np.ndarray, inner: float, outer: float) -> np.ndarray:
+    """The trimap [S, S] of a mask in 0..1; what a crop lacks is no news here."""
+    values = torch.from_numpy(mask).unsqueeze(0)
+    return doubled_trimap(values, 0.0, 1.0, (inner, outer, 0.0))[0].numpy() * np.float32(0.5)
 
 
 def over(front: np.ndarray, back: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..execution import PRECISIONS
 from ..loss import matting_loss
 from ..processing import IMAGENET_MEAN, IMAGENET_STD
 from .composites import Compositor, Sample
@@ -23,8 +24,6 @@ from .stream import Batch, batches, net_input
 from .validation import mattes, score, validation_set, write_sheet
 
 log = logging.getLogger(__name__)
-
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def train(recipe: Recipe, *, stop_after: int | None = None) -> Training:

@@ -13,15 +13,9 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import load_net
-from ..config import CONFIG_NAME, PREPROCESSOR_NAME
+from ..config import CONFIG_NAME
 from ..files import whole_file
-from ..processing import DIVISOR, IMAGENET_MEAN, IMAGENET_STD
-
-PREPROCESSOR = {
-    "do_normalize": True, "do_pad": True, "do_rescale": True, "image_mean": list(IMAGENET_MEAN),
-    "image_processor_type": "VitMatteImageProcessor", "image_std": list(IMAGENET_STD), "rescale_factor": 1 / 255,
-    "size_divisibility": DIVISOR,
-}
+from ..processing import IMAGENET_MEAN, IMAGENET_STD, VitMatteImageProcessor
 
 
 def publish(source: Path, target: Path) -> None:
@@ -45,9 +39,9 @@ def publish(source: Path, target: Path) -> None:
         places = backbone.pretrain_grid[0] * backbone.pretrain_grid[1] + 1
         state["backbone.embeddings.position_embeddings"] = torch.zeros(1, places, backbone.hidden_size)
         described["backbone_config"]["use_absolute_position_embeddings"] = True
-    for name, content in ((CONFIG_NAME, described), (PREPROCESSOR_NAME, PREPROCESSOR)):
-        with whole_file(target / name) as path:
-            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with whole_file(target / CONFIG_NAME) as path:
+        path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    VitMatteImageProcessor(image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD).save_pretrained(target)
     with whole_file(target / "model.safetensors") as path:
         save_file({name: halved(name, value) for name, value in state.items()}, path, {"format": "pt"})
 
