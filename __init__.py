@@ -5,9 +5,12 @@ from comfy_api.latest import ComfyExtension, io
 # Imported here and not in get_node_list, where ComfyUI would report an error without its traceback.
 from .nodes import folders
 from .nodes.cutout import ViTMatteForeground, ViTMatteReplaceBackground
+from .nodes.example import ViTMatteExample
 from .nodes.loader import ViTMatteModelLoader
 from .nodes.matting import ViTMatteMatting
 from .nodes.trimap import ViTMatteTrimap, ViTMatteTrimapPreview
+
+WEB_DIRECTORY = "./web"  # help pages; translations are in locales/
 
 
 class ViTMatteExtension(ComfyExtension):
@@ -16,7 +19,7 @@ class ViTMatteExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         folders.register()
         return [ViTMatteModelLoader, ViTMatteTrimap, ViTMatteTrimapPreview, ViTMatteMatting, ViTMatteForeground,
-                ViTMatteReplaceBackground]
+                ViTMatteReplaceBackground, ViTMatteExample]
 
 
 async def comfy_entrypoint() -> ViTMatteExtension:

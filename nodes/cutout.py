@@ -8,8 +8,9 @@ from comfy_api.latest import io, ui
 from ..vitmatte import cut_out, replace_background
 from ..vitmatte.compositing import FITS, SCREENS
 from ..vitmatte.compositing import colour as as_colour
-from .host import check_interrupt, progress_bar
+from .host import Progress, check_interrupt
 from .preview import first_frames
+from .schema import advanced, schema
 
 COLOURS = {"estimated": True, "as in the picture": False}
 
@@ -19,10 +20,11 @@ class ViTMatteForeground(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="ViTMatteForeground",
-            display_name="Foreground Colours and Cut-out (ViTMatte)",
-            category="image/mask",
+            display_name="Cut Out Foreground (ViTMatte)",
+            search_aliases=["cutout", "cut-out", "remove background", "transparent background", "foreground colour",
+                            "foreground estimation", "despill", "matting"],
             description="Estimates the subject's own colours where the picture shows them mixed with the background, "
                         "as in hair, so that no fringe of the old background stays around the cut-out.",
             inputs=[
@@ -43,7 +45,7 @@ class ViTMatteForeground(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: torch.Tensor, alpha: torch.Tensor, despill: str = "none") -> io.NodeOutput:
-        cutout = cut_out(image, alpha, despill=despill, on_progress=progress_bar(), check_interrupt=check_interrupt)
+        cutout = cut_out(image, alpha, despill=despill, on_progress=Progress(), check_interrupt=check_interrupt)
         return io.NodeOutput(cutout[..., :3], cutout, ui=ui.PreviewImage(first_frames(cutout), cls=cls))
 
 
@@ -52,12 +54,12 @@ class ViTMatteReplaceBackground(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="ViTMatteReplaceBackground",
-            display_name="Replace Background (ViTMatte)",
-            category="image/mask",
-            description="Puts the subject before another picture or a colour, at its own full size, without a fringe "
-                        "of the old background.",
+            display_name="Remove or Replace Background (ViTMatte)",
+            search_aliases=["change background", "new background", "composite", "green screen", "despill", "matting"],
+            description="Puts the subject before another picture or a plain colour, at its own full size, without a "
+                        "fringe of the old background. For transparency take Cut Out Foreground.",
             inputs=[
                 io.Image.Input("image", tooltip="One picture or a batch; an alpha channel is ignored."),
                 io.Mask.Input("alpha", tooltip="The matte, 1 = opaque subject, of the same size."),
@@ -71,10 +73,11 @@ class ViTMatteReplaceBackground(io.ComfyNode):
                 io.String.Input("colour", default="#ffffff", tooltip="#RRGGBB, without a background and around it."),
                 io.Combo.Input("foreground_colours", options=list(COLOURS), default="estimated",
                                tooltip="estimated removes the old background's colour from hair and edges. As in the "
-                                       "picture: for an image that has been through Foreground Colours."),
-                io.Boolean.Input("linear_light", default=False,
-                                 tooltip="Mix light as a camera does and not sRGB values: thin hair is then brighter "
-                                         "on dark and fainter on bright backgrounds."),
+                                       "picture: for an image that is the foreground of Cut Out Foreground."),
+                advanced(io.Boolean.Input(
+                    "linear_light", default=False,
+                    tooltip="Mix light as a camera does and not sRGB values: thin hair is then brighter on dark and "
+                            "fainter on bright backgrounds.")),
                 io.Combo.Input("despill", options=list(SCREENS), default="none", optional=True,
                                tooltip="Take the light of a green or blue screen from the subject, also where it is "
                                        "opaque."),
@@ -90,5 +93,5 @@ class ViTMatteReplaceBackground(io.ComfyNode):
         fill = as_colour(colour)
         result = replace_background(image, alpha, fill if background is None else background, fit=fit, fill=fill,
                                     linear=linear_light, estimate=COLOURS[foreground_colours], despill=despill,
-                                    on_progress=progress_bar(), check_interrupt=check_interrupt)
+                                    on_progress=Progress(), check_interrupt=check_interrupt)
         return io.NodeOutput(result, ui=ui.PreviewImage(first_frames(result), cls=cls))

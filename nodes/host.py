@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ..vitmatte.execution import PRECISIONS
 from ..vitmatte.frame import is_out_of_memory
 from ..vitmatte.inference import Normalization, Strategy, checked
 from ..vitmatte.memory import Footprint, make_plan, within
+from .preview import thumbnail
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,18 @@ def out_of_memory(error: Exception) -> bool:
     return (known is not None and known(error)) or is_out_of_memory(error)
 
 
-def progress_bar() -> Callable[[int, int], None]:
-    """A callback (done, total) that moves the node's progress bar."""
-    bar = comfy.utils.ProgressBar(1)
+class Progress:
+    """The node's progress bar: called with (done, total), it moves; `show` puts a finished frame below it."""
 
-    def report(done: int, total: int) -> None:
-        bar.update_absolute(done, total)
+    def __init__(self) -> None:
+        self.bar = comfy.utils.ProgressBar(1)
 
-    return report
+    def __call__(self, done: int, total: int) -> None:
+        self.bar.update_absolute(done, total)
+
+    def show(self, number: int, alpha: Tensor) -> None:
+        """A matte [H, W] of a batch."""
+        self.bar.update_absolute(self.bar.current, self.bar.total, thumbnail(alpha))
 
 
 class HostedModel:
@@ -65,7 +69,7 @@ class HostedModel:
             normalization=normalization,
             operations=comfy.ops.manual_cast,
             folder=folder,
-            on_progress=progress_bar(),
+            on_progress=Progress(),
             check_interrupt=check_interrupt,
         )
         # CoreModelPatcher is bound at start-up, to the dynamic patcher where the card can do that.
@@ -84,9 +88,11 @@ class HostedModel:
         management.load_models_gpu([self.patcher], memory_required=plan.peak_bytes, force_full_load=True)
         # What ComfyUI could not free is not there to be used: some drivers slow down instead of failing.
         plan = within(plan, footprint, management.get_free_memory(device))
+        progress = Progress()
         alpha = matte(
             replace(self.model, net=self.patcher.model), image, trimap, device=device, dtype=self.dtype,
-            strategy=strategy, memory_limit=plan.peak_bytes, on_progress=progress_bar(),
-            check_interrupt=check_interrupt, is_out_of_memory=out_of_memory, free_memory=management.soft_empty_cache,
+            strategy=strategy, memory_limit=plan.peak_bytes, on_progress=progress,
+            on_frame=progress.show if count > 1 else None, check_interrupt=check_interrupt,
+            is_out_of_memory=out_of_memory, free_memory=management.soft_empty_cache,
         )
         return alpha.to(management.intermediate_device())

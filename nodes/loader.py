@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from . import folders
 from .host import PRECISIONS, HostedModel
+from .schema import advanced, schema
 from .types import ViTMatteModel
 
 NORMALIZATIONS = {"as trained": "as_trained", "as on the hub": "hub"}
@@ -16,10 +17,10 @@ class ViTMatteModelLoader(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="ViTMatteModelLoader",
             display_name="Load ViTMatte Model",
-            category="image/mask",
+            search_aliases=["matting model", "image matting", "vitmatte loader", "alpha matte model"],
             description="Loads a ViTMatte image matting model. The bundled one works offline; a released one is "
                         "downloaded once, to models/vitmatte, when it is chosen and first run.",
             inputs=[
@@ -28,9 +29,10 @@ class ViTMatteModelLoader(io.ComfyNode):
                                        "data with non-commercial or research terms), or a file in models/vitmatte."),
                 io.Combo.Input("precision", options=["auto", *PRECISIONS], default="auto",
                                tooltip="auto: fp16 where ComfyUI uses it, else fp32."),
-                io.Combo.Input("normalization", options=list(NORMALIZATIONS), default="as trained",
-                               tooltip="as trained: the input the net was trained with. as on the hub: what "
-                                       "preprocessor_config.json says and transformers-based nodes feed it."),
+                advanced(io.Combo.Input(
+                    "normalization", options=list(NORMALIZATIONS), default="as trained",
+                    tooltip="as trained: the input the net was trained with. as on the hub: what "
+                            "preprocessor_config.json says and transformers-based nodes feed it.")),
             ],
             outputs=[ViTMatteModel.Output("model", display_name="model", tooltip="For ViTMatte Matting.")],
         )

@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from ..vitmatte.inference import STRATEGIES, Strategy
 from .host import HostedModel
 from .preview import first_frames
+from .schema import advanced, schema
 from .types import ViTMatteModel
 
 
@@ -16,24 +17,28 @@ class ViTMatteMatting(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="ViTMatteMatting",
             display_name="ViTMatte Matting",
-            category="image/mask",
+            search_aliases=["alpha matte", "image matting", "hair mask", "refine mask", "remove background", "cut out",
+                            "rembg"],
             description="Computes the alpha matte of a picture at its full size, with every hair, from a trimap. "
-                        "Where the trimap is black or white the matte is the same. To cut out: invert it and use "
-                        "Join Image with Alpha.",
+                        "Where the trimap is black or white the matte is the same. Cut Out Foreground and Remove "
+                        "or Replace Background take it from there.",
             inputs=[
                 ViTMatteModel.Input("model", tooltip="From Load ViTMatte Model."),
                 io.Image.Input("image", tooltip="One picture or a batch; an alpha channel is ignored."),
                 io.Mask.Input("trimap", tooltip="0 = background, 1 = subject, anything between = unknown. As many as "
                                                 "pictures, or one for all, of the same size."),
-                io.Combo.Input("strategy", options=list(STRATEGIES), default="exact", optional=True,
-                               tooltip="exact: the net as it is, at any size. grid: its widest blocks compare every "
-                                       "second row and column only, which is faster above 2K and less accurate."),
-                io.Int.Input("memory_limit", default=0, min=0, max=1024 * 1024, step=64, optional=True,
-                             tooltip="MB that the matte may take besides the model; less is slower, never smaller. "
-                                     "0 = what is fastest."),
+                advanced(io.Combo.Input(
+                    "strategy", options=list(STRATEGIES), default="exact", optional=True,
+                    tooltip="exact: the net as it is, at any size. grid: its widest blocks compare every second row "
+                            "and column only, which is faster above 2K and less accurate.")),
+                advanced(io.Int.Input(
+                    "memory_limit", display_name="memory_limit (MB)", default=0, min=0, max=1024 * 1024, step=64,
+                    optional=True,
+                    tooltip="MB that the matte may take besides the model; less is slower, never smaller. 0 = what is "
+                            "fastest.")),
             ],
             outputs=[io.Mask.Output("alpha", display_name="alpha", tooltip="The matte, 1 = opaque subject.")],
         )

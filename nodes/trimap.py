@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from ..vitmatte import make_trimap
 from ..vitmatte.compositing import tint
 from .preview import first_frames
+from .schema import advanced, schema
 
 UNITS = {"pixels": "pixels", "% of subject size": "percent"}
 
@@ -17,10 +18,10 @@ class ViTMatteTrimap(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="ViTMatteTrimap",
             display_name="Trimap from Mask (ViTMatte)",
-            category="image/mask",
+            search_aliases=["trimap", "mask to trimap", "unknown area", "dilate erode mask", "matting"],
             description="Makes a trimap from a rough mask, a soft one, or a matte to refine: white is surely the "
                         "subject, black surely not, and grey, along the mask's edge, is for ViTMatte to decide. Cover "
                         "all hair with grey.",
@@ -28,24 +29,30 @@ class ViTMatteTrimap(io.ComfyNode):
                 io.Mask.Input("mask", tooltip="Rough mask, 1 (white) = subject, as SAM and Remove Background give it. "
                                               "Soft pixels count as unknown; see low and high."),
                 io.Float.Input("inner", default=10.0, min=0.0, max=4096.0, step=0.5, round=0.01,
-                               tooltip="How far the unknown area reaches into the subject."),
+                               tooltip="How far the unknown area reaches into the subject, in the unit below."),
                 io.Float.Input("outer", default=20.0, min=0.0, max=4096.0, step=0.5, round=0.01,
-                               tooltip="How far the unknown area reaches into the background."),
+                               tooltip="How far the unknown area reaches into the background, in the unit below."),
                 io.Combo.Input("unit", options=list(UNITS), default="pixels", optional=True,
                                tooltip="Of inner, outer and strands. The subject's size is the side of a square of its "
                                        "area, measured in each frame."),
                 io.Boolean.Input("invert", default=False, optional=True,
                                  tooltip="The mask is 1 where the background is, like that of Load Image for a "
                                          "picture with transparency."),
-                io.Float.Input("low", default=0.0, min=0.0, max=1.0, step=0.01, round=0.0001, optional=True,
-                               tooltip="Mask values up to this are background."),
-                io.Float.Input("high", default=1.0, min=0.0, max=1.0, step=0.01, round=0.0001, optional=True,
-                               tooltip="Mask values from this on are subject; between low and high is unknown. Set "
-                                       "both to 0.5 for a hard mask with smooth (anti-aliased) edges."),
-                io.Int.Input("fill_holes", default=0, min=0, max=100_000_000, optional=True,
-                             tooltip="Holes in the mask of up to so many pixels (area) are filled; 0 keeps all."),
-                io.Int.Input("remove_specks", default=0, min=0, max=100_000_000, optional=True,
-                             tooltip="Separate bits of up to so many pixels (area) are removed; 0 keeps all."),
+                advanced(io.Float.Input(
+                    "low", default=0.0, min=0.0, max=1.0, step=0.01, round=0.0001, optional=True,
+                    tooltip="Mask values up to this are background.")),
+                advanced(io.Float.Input(
+                    "high", default=1.0, min=0.0, max=1.0, step=0.01, round=0.0001, optional=True,
+                    tooltip="Mask values from this on are subject; between low and high is unknown. Set both to 0.5 "
+                            "for a hard mask with smooth (anti-aliased) edges.")),
+                advanced(io.Int.Input(
+                    "fill_holes", display_name="fill_holes (px²)", default=0, min=0, max=100_000_000, step=50,
+                    optional=True,
+                    tooltip="Holes in the mask of up to so many pixels (area) are filled; 0 keeps all.")),
+                advanced(io.Int.Input(
+                    "remove_specks", display_name="remove_specks (px²)", default=0, min=0, max=100_000_000, step=50,
+                    optional=True,
+                    tooltip="Separate bits of up to so many pixels (area) are removed; 0 keeps all.")),
                 io.Float.Input("strands", default=0.0, min=0.0, max=4096.0, step=0.5, round=0.01, optional=True,
                                tooltip="So much further than outer the unknown area may follow fine strands (hair, "
                                        "fur) in the picture. Needs image."),
@@ -71,10 +78,10 @@ class ViTMatteTrimapPreview(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="ViTMatteTrimapPreview",
             display_name="Preview Trimap (ViTMatte)",
-            category="image/mask",
+            search_aliases=["trimap overlay", "show trimap", "mask overlay", "matting"],
             description="Shows a trimap over its picture: subject green, unknown yellow, background blue. All hair "
                         "should be under yellow, and as little else as possible.",
             inputs=[

@@ -73,6 +73,7 @@ def matte(
     memory_limit: int | None = None,
     strategy: Strategy = "exact",
     on_progress: Callable[[int, int], None] | None = None,
+    on_frame: Callable[[int, Tensor], None] | None = None,
     check_interrupt: Callable[[], None] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -91,6 +92,7 @@ def matte(
         strategy: "exact", or "grid": global attention among every second token only (Matte-Anything's; a quarter of
             its work, at a cost in accuracy), for very large pictures.
         on_progress: called with (steps done, steps in all), also within a frame.
+        on_frame: called with (number, matte [H, W]) of each frame in turn, as soon as it is done.
         check_interrupt: called often; what it raises ends the call.
         device, dtype: where and in which precision the net runs; another than its weights' only with layers that cast
             them, such as ComfyUI's (`load_model`'s operations).
@@ -114,6 +116,7 @@ def matte(
     alpha = torch.empty(frames, *image.shape[1:3], device=image.device)
     task: FrameTask | None = None
     waiting: list[Frame] = []
+    shown = 0
     for i in range(frames):
         if check_interrupt is not None:
             check_interrupt()
@@ -129,8 +132,14 @@ def matte(
             step = _reporter(i + 1 - len(waiting), len(waiting), frames, on_progress, check_interrupt)
             task.run(waiting, step)
             waiting = []
-        if on_progress is not None and not waiting:
+        if waiting:
+            continue
+        if on_progress is not None:
             on_progress((i + 1) * STEPS, frames * STEPS)
+        if on_frame is not None:
+            for done in range(shown, i + 1):
+                on_frame(done, alpha[done])
+        shown = i + 1
     return alpha
 
 

@@ -1,5 +1,6 @@
 """As much of ComfyUI's V3 node interface as the pack's nodes use."""
 
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 
@@ -8,6 +9,8 @@ class ComfyExtension:
 
 
 class _Port:
+    advanced = None
+
     def __init__(self, id=None, display_name=None, optional=False, tooltip=None, **rest):
         self.id, self.display_name, self.optional, self.tooltip = id, display_name, optional, tooltip
         self.__dict__.update(rest)
@@ -25,11 +28,16 @@ def _type(io_type, *arguments):
     return SimpleNamespace(Input=Input, Output=Output, io_type=io_type)
 
 
+@dataclass
 class _Schema:
-    def __init__(self, node_id, display_name=None, category="sd", inputs=None, outputs=None, description="", **rest):
-        self.node_id, self.display_name, self.category, self.description = node_id, display_name, category, description
-        self.inputs, self.outputs = inputs or [], outputs or []
-        self.__dict__.update(rest)
+    node_id: str
+    display_name: str | None = None
+    category: str = "sd"
+    inputs: list = field(default_factory=list)
+    outputs: list = field(default_factory=list)
+    description: str = ""
+    is_output_node: bool = False
+    search_aliases: list = field(default_factory=list)
 
 
 class _Node:

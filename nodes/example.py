@@ -1,0 +1,67 @@
+"""ViTMatteExample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from comfy_api.latest import io
+
+from ..vitmatte.image_files import read_image, read_mask
+from .schema import schema
+
+FOLDER = Path(__file__).parent.parent / "examples"
+PICTURES = {  # picture and rough mask
+    "portrait": ("portrait.jpg", "portrait-mask.png"),
+    "lemur": ("lemur.jpg", "lemur-mask.png"),
+    "lemur with a segmentation": ("lemur.jpg", "lemur-segmentation.png"),
+    "plant": ("plant.jpg", "plant-mask.png"),
+    "green screen": ("green-screen.jpg", "portrait-mask.png"),
+    "lake": ("lake.jpg", None),
+}
+WINDOW = 0.75  # share of the picture's width that a clip's frames show
+
+
+class ViTMatteExample(io.ComfyNode):
+    """The pictures that come with the pack."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="ViTMatteExample",
+            display_name="Example Picture (ViTMatte)",
+            search_aliases=["matting example", "sample image", "test picture"],
+            description="A picture that comes with the pack and a rough mask of its subject, so that the templates run "
+                        "as they are. Put Load Image and a mask of your own in its place.",
+            inputs=[
+                io.Combo.Input("picture", options=list(PICTURES), default="portrait",
+                               tooltip="Where they are from: NOTICE.md. lake is a background without a subject; its "
+                                       "mask is empty."),
+                io.Int.Input("frames", default=1, min=1, max=1000,
+                             tooltip="1: the picture. More: a clip of so many frames which pans over it from left to "
+                                     "right."),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image", tooltip="The picture, or the clip's frames."),
+                io.Mask.Output("mask", display_name="mask", tooltip="A rough mask of the subject, 1 = subject."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, picture: str, frames: int) -> io.NodeOutput:
+        if picture not in PICTURES:
+            raise ValueError(f"picture is {picture!r}; expected one of {', '.join(PICTURES)}")
+        photo, rough = PICTURES[picture]
+        image = read_image(FOLDER / photo)
+        mask = read_mask(FOLDER / rough) if rough else torch.zeros(image.shape[:3])
+        return io.NodeOutput(pan(image, frames), pan(mask, frames))
+
+
+def pan(picture: torch.Tensor, frames: int) -> torch.Tensor:
+    """`frames` windows that move over a picture [1, H, W, ...] from its left to its right edge; the picture if 1."""
+    if frames == 1:
+        return picture
+    width = picture.shape[2]
+    window = round(WINDOW * width)
+    starts = [round(i * (width - window) / (frames - 1)) for i in range(frames)]
+    return torch.cat([picture[:, :, start:start + window] for start in starts])
