@@ -11,8 +11,10 @@ import inspect
 import logging
 import os
 import shutil
+import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from .checkpoint import WEIGHTS_NAMES
 from .config import CONFIG_NAME, PREPROCESSOR_NAME
 
 log = logging.getLogger(__name__)
+_ONE_BAR = threading.Lock()
 
 BUNDLED = "vitmatte-tiny"
 BUNDLED_FOLDER = Path(__file__).parent / "bundled" / BUNDLED
@@ -209,16 +212,38 @@ def _fetch(model: Released, file: str, waiting: Path, progress: Any, token: str 
         raise DownloadError(f"{model.name} is not on disk, and HF_HUB_OFFLINE forbids downloading it. {remedy}, or "
                             "unset HF_HUB_OFFLINE")
     how: dict[str, Any] = {"revision": model.revision, "local_dir": waiting, "token": token}
-    if "tqdm_class" in inspect.signature(huggingface_hub.hf_hub_download).parameters:  # huggingface_hub 1.x
+    bar: AbstractContextManager[None] = nullcontext()
+    if "tqdm_class" in inspect.signature(huggingface_hub.hf_hub_download).parameters:
         how["tqdm_class"] = progress
+    else:
+        bar = _bar_before_1_0(progress)
     try:
-        return Path(huggingface_hub.hf_hub_download(model.repository, file, **how))
+        with bar:
+            return Path(huggingface_hub.hf_hub_download(model.repository, file, **how))
     except Exception as error:
         if progress.interruption is not None:
             raise progress.interruption from None
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise DownloadError(f"could not download {file} of {model.name}: {reason}. What has arrived is kept; try "
                             f"again to go on. {remedy}") from error
+
+
+@contextmanager
+def _bar_before_1_0(progress: Any) -> Iterator[None]:
+    """huggingface_hub 0.x takes no class for its progress bar, so ours stands under its name while a file arrives."""
+    from huggingface_hub import file_download
+
+    with _ONE_BAR:
+        # Versions differ in which of the two modules makes the bar.
+        modules: tuple[Any, ...] = (file_download, sys.modules["huggingface_hub.utils.tqdm"])
+        kept = [(module, module.tqdm) for module in modules]
+        try:
+            for module, _ in kept:
+                module.tqdm = progress
+            yield
+        finally:
+            for module, theirs in kept:
+                module.tqdm = theirs
 
 
 def _progress_class(on_progress: Callable[[int, int], None] | None, check_interrupt: Callable[[], None] | None) -> Any:
