@@ -21,6 +21,7 @@ from vitmatte.processing import Preprocessing
 
 MODEL = MattingModel(random_net(), Preprocessing())
 MEBI = 2**20
+TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
 
@@ -37,7 +38,8 @@ def test_the_peak_is_as_planned(case):
     command = [sys.executable, str(Path(__file__).parent / "peak.py"), json.dumps(case)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
-    assert 0.75 <= found["measured"] / found["planned"] <= 1.25, found
+    least = 0.75 if TORCH >= (2, 5) else 0.6  # torch 2.4 takes less for some, in bfloat16 two thirds
+    assert least <= found["measured"] / found["planned"] <= 1.25, found
     assert found["measured"] <= 1.25 * case.get("limit", found["measured"])
 
 
