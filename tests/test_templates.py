@@ -62,7 +62,7 @@ def test_templates_run_as_they_are(path: Path):
         saved = run(graph, {"frames": 1} if path.stem != "video_frames" else {"frames": 2})
     for pictures in saved.values():
         for picture in pictures:
-            assert picture.ndim == 4 and min(picture.shape[1:3]) >= 500
+            assert picture.ndim == 4 and min(picture.shape[1:3]) >= 400
             assert picture[..., :3].std() > 0.1
             if picture.shape[-1] == 4:
                 assert 0.05 < picture[..., 3].mean() < 0.95
