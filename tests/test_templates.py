@@ -91,6 +91,11 @@ def test_the_blueprint_is_the_chain_of_nodes():
     assert cutout.shape == (1, 64, 64, 4) and cutout[..., 3].equal(alpha)
 
 
+def test_no_other_folder_hides_the_templates():
+    """ComfyUI serves the first folder of these names that a pack has, and lists the templates of all of them."""
+    assert not any((pack.ROOT / name).exists() for name in ("example_workflows", "example", "examples", "workflow"))
+
+
 def test_templates_have_thumbnails():
     from PIL import Image
 
