@@ -1,4 +1,4 @@
-"""The pack's icon and banner in the Comfy registry, from the portrait in `examples/`, by the bundled model.
+"""The pack's icon and banner in the Comfy registry, from the portrait in `pictures/`, by the bundled model.
 
     python -m benchmarks.icon [--to docs/images]
 
@@ -39,7 +39,7 @@ def ramp(height: int, width: int) -> Tensor:
 def halves() -> tuple[Image.Image, Image.Image]:
     """The whole portrait over the ramp, and its matte over the dark."""
     image = example("portrait.jpg")
-    alpha = alpha_of("portrait_on_new_background", image, read_mask(ROOT / "examples/portrait-mask.png"))
+    alpha = alpha_of("portrait_on_new_background", image, read_mask(ROOT / "pictures/portrait-mask.png"))
     cut = cut_out(image, alpha)
     picture = composite(cut[..., :3], alpha, ramp(*image.shape[1:3]))
     dark = torch.tensor(DARK) / 255
