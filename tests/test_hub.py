@@ -253,9 +253,10 @@ def test_files_of_other_packs_are_found(server, tmp_path, monkeypatch):
 
 
 def test_what_transformers_downloaded_is_used(server, tmp_path, monkeypatch):
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
 
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    for module in (constants, file_download):  # the second in huggingface_hub 0.24
+        monkeypatch.setattr(module, "HF_HUB_CACHE", str(tmp_path / "cache"), raising=module is constants)
     assert hub.in_hub_cache(NAME) is None
     hub.fetch_repository(NAME, cache_dir=tmp_path / "cache")
     asked = len(server.asked)
