@@ -7,11 +7,11 @@ from pathlib import Path
 
 import folder_paths
 
-from ..vitmatte import hub
+from ..vitmatte import models
 from ..vitmatte.checkpoint import SUFFIXES
 
 KEY = "vitmatte"  # models/vitmatte, the folder other packs use as well
-BUNDLED = f"{hub.BUNDLED} (bundled)"
+BUNDLED = f"{models.BUNDLED} (bundled)"
 
 
 def register() -> None:
@@ -23,12 +23,12 @@ def register() -> None:
 
 def choices() -> list[str]:
     """The loader's list: the bundled model, the released ones, then the user's own files."""
-    ours = {f"{name}/{weights}" for name, model in hub.RELEASED.items() for weights in _weights(model)}
+    ours = {f"{name}/{weights}" for name, model in models.RELEASED.items() for weights in _weights(model)}
     files = [name for name in folder_paths.get_filename_list(KEY) if name.replace(os.sep, "/") not in ours]
-    return [BUNDLED, *hub.RELEASED, *sorted(file for file in files if not file.startswith(".incomplete"))]
+    return [BUNDLED, *models.RELEASED, *sorted(file for file in files if not file.startswith(".incomplete"))]
 
 
-def _weights(model: hub.Released) -> set[str]:
+def _weights(model: models.Released) -> set[str]:
     return {model.weights, "model.safetensors"}
 
 
@@ -39,9 +39,9 @@ def resolve(choice: str) -> str | Path:
         FileNotFoundError: an entry that is not there (any more), or reaches outside the model folders.
     """
     if choice == BUNDLED:
-        return hub.BUNDLED
-    if choice in hub.RELEASED:
-        places = (hub.on_disk(choice, folder) for folder in folder_paths.get_folder_paths(KEY))
+        return models.BUNDLED
+    if choice in models.RELEASED:
+        places = (models.on_disk(choice, folder) for folder in folder_paths.get_folder_paths(KEY))
         return next((place for place in places if place), choice)
     return Path(folder_paths.get_full_path_or_raise(KEY, choice))
 

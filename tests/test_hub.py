@@ -13,8 +13,9 @@ import torch
 from nets import assert_close, random_input, random_net
 from safetensors.torch import save
 
-from vitmatte import VitMatteForImageMatting, VitMatteImageProcessor, hub, load_model
-from vitmatte.hub import DownloadError, Released
+from vitmatte import VitMatteForImageMatting, VitMatteImageProcessor, hub, load_model, models
+from vitmatte.hub import DownloadError
+from vitmatte.models import Released
 
 NET = random_net()
 WEIGHTS = save(NET.state_dict())
@@ -107,7 +108,7 @@ def offer(monkeypatch, **changes):
     """Puts a model of the server's into the table of released ones."""
     values = {"name": NAME, "revision": "a" * 40, "weights": "model.safetensors", "size": None, "sha256": None,
               "accuracy": "-", "licence": "-", **changes}
-    monkeypatch.setitem(hub.RELEASED, NAME, Released(**values))
+    monkeypatch.setitem(models.RELEASED, NAME, Released(**values))
 
 
 def names(folder):
@@ -150,7 +151,7 @@ def test_other_bytes_are_refused_and_removed(server, tmp_path, monkeypatch, know
     with pytest.raises(DownloadError, match="not the published file .*sha256 .*removed"):
         hub.download(NAME, tmp_path)
     assert not any(name.endswith("model.safetensors") for name in names(tmp_path))
-    assert hub.on_disk(NAME, tmp_path) is None
+    assert models.on_disk(NAME, tmp_path) is None
     server.files["model.safetensors"] = WEIGHTS
     assert names(hub.download(NAME, tmp_path)) == sorted(FILES)
 
@@ -171,7 +172,7 @@ def test_an_interrupted_download_is_resumed(server, tmp_path):
 
     with pytest.raises(Cancelled):
         hub.download(NAME, tmp_path, check_interrupt=cancel_after_a_while)
-    assert hub.on_disk(NAME, tmp_path) is None
+    assert models.on_disk(NAME, tmp_path) is None
     assert (hub.download(NAME, tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
 
 
@@ -196,7 +197,7 @@ def test_refusals_are_told(server, tmp_path, file, status):
     with pytest.raises(DownloadError, match=f"could not download {file} of {NAME}: .*{NAME}") as error:
         hub.download(NAME, tmp_path)
     assert "Get the files of" in str(error.value) and str(tmp_path / NAME) in str(error.value)
-    assert hub.on_disk(NAME, tmp_path) is None
+    assert models.on_disk(NAME, tmp_path) is None
 
 
 def test_offline_is_said(server, tmp_path, monkeypatch):
@@ -233,22 +234,22 @@ def test_files_put_there_by_hand_count(server, tmp_path):
     load_model(NAME, folder=tmp_path)
     assert server.asked == []
     (tmp_path / NAME / "model.safetensors").write_bytes(WEIGHTS[:-1])  # cut short: not the published size
-    assert hub.on_disk(NAME, tmp_path) is None
+    assert models.on_disk(NAME, tmp_path) is None
 
 
 def test_files_of_other_packs_are_found(server, tmp_path, monkeypatch):
     """Straight in the folder, told by their SHA-256, and in a cache of huggingface_hub's made there."""
     for file, content in FILES.items():
         (tmp_path / file).write_bytes(content)
-    assert hub.on_disk(NAME, tmp_path) == tmp_path
+    assert models.on_disk(NAME, tmp_path) == tmp_path
     load_model(NAME, folder=tmp_path)
     (tmp_path / "model.safetensors").write_bytes(WEIGHTS[:-1] + b"x")  # another model of the same size
-    assert hub.on_disk(NAME, tmp_path) is None
+    assert models.on_disk(NAME, tmp_path) is None
     cached = tmp_path / f"models--hustvl--{NAME}" / "snapshots" / ("a" * 40)
     cached.mkdir(parents=True)
     for file, content in FILES.items():
         (cached / file).write_bytes(content)
-    assert hub.on_disk(NAME, tmp_path) == cached
+    assert models.on_disk(NAME, tmp_path) == cached
     assert server.asked == []
 
 
@@ -257,7 +258,7 @@ def test_what_transformers_downloaded_is_used(server, tmp_path, monkeypatch):
 
     for module in (constants, file_download):  # the second in huggingface_hub 0.24
         monkeypatch.setattr(module, "HF_HUB_CACHE", str(tmp_path / "cache"), raising=module is constants)
-    assert hub.in_hub_cache(NAME) is None
+    assert models.in_hub_cache(NAME) is None
     hub.fetch_repository(NAME, cache_dir=tmp_path / "cache")
     asked = len(server.asked)
     load_model(NAME, folder=tmp_path / "models")
@@ -282,8 +283,8 @@ def test_from_pretrained_of_what_is_not_there(server, tmp_path):
 
 
 def test_the_table_of_released_models():
-    assert len(hub.RELEASED) == 4
-    for name, model in hub.RELEASED.items():
+    assert len(models.RELEASED) == 4
+    for name, model in models.RELEASED.items():
         assert model.name == name and model.repository == f"hustvl/{name}" and len(model.revision) == 40
         assert model.sha256 is None or len(model.sha256) == 64
         assert "non-commercial" in model.licence or "research" in model.licence

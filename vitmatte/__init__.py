@@ -12,9 +12,10 @@ from .checkpoint import load_net
 from .config import VitDetConfig, VitMatteConfig
 from .cutout import cut_out, replace_background
 from .foreground import estimate_foreground
-from .hub import RELEASED, DownloadError, download
+from .hub import DownloadError, download
 from .inference import MattingModel, load_model, matte
 from .model import ImageMattingOutput, VitMatteForImageMatting
+from .models import RELEASED
 from .processing import VitMatteImageProcessor
 from .trimap import make_trimap
 

@@ -21,6 +21,7 @@ from .compositing import FITS, SCREENS, colour
 from .cutout import cut_out, replace_background
 from .execution import PRECISIONS
 from .inference import NORMALIZATIONS, STRATEGIES, MattingModel, load_model, matte
+from .models import BUNDLED, RELEASED, default_folder, on_disk
 from .training import command as training_command
 
 COLOURS = ("estimated", "picture")
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     cutout.add_argument("--despill", choices=SCREENS, default="none",
                         help="take a green or blue screen's light from the subject (default: %(default)s)")
     trimap_options.add(cutout)
-    cutout.add_argument("--model", default=hub.BUNDLED, metavar="NAME|PATH",
+    cutout.add_argument("--model", default=BUNDLED, metavar="NAME|PATH",
                         help="see `vitmatte models`; a released model is downloaded once (default: %(default)s)")
     cutout.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, mps, ...")
     cutout.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
@@ -84,11 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
     download = commands.add_parser("download", help="fetch a released model")
     download.set_defaults(run=_download)
-    download.add_argument("name", metavar="NAME", choices=list(hub.RELEASED), help="one of: " + ", ".join(hub.RELEASED))
+    download.add_argument("name", metavar="NAME", choices=list(RELEASED), help="one of: " + ", ".join(RELEASED))
     training_command.register(commands)
     evaluate.register(commands)
     for command in (models, download, cutout):
-        command.add_argument("--models-folder", type=Path, default=hub.default_folder(),
+        command.add_argument("--models-folder", type=Path, default=default_folder(),
                              help="where released models are kept (default: $VITMATTE_HOME or ~/.cache/vitmatte)")
     return parser
 
@@ -218,9 +219,9 @@ def _trimap(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    print(f"{hub.BUNDLED:34} bundled       small and quick, trained by this project")
-    for model in hub.RELEASED.values():
-        place = hub.on_disk(model.name, options.models_folder)
+    print(f"{BUNDLED:34} bundled       small and quick, trained by this project")
+    for model in RELEASED.values():
+        place = on_disk(model.name, options.models_folder)
         state = "on disk" if place else "downloadable"
         print(f"{model.name:34} {state:13} SAD / MSE {model.accuracy}; {model.licence}")
     print(f"Downloads are kept in {options.models_folder}.")
@@ -228,7 +229,7 @@ def _models(options: argparse.Namespace) -> int:
 
 
 def _download(options: argparse.Namespace) -> int:
-    model = hub.RELEASED[options.name]
+    model = RELEASED[options.name]
     print(f"{model.name}: {model.licence}.", file=sys.stderr)
-    print(hub.on_disk(model.name, options.models_folder) or hub.download(model.name, options.models_folder))
+    print(on_disk(model.name, options.models_folder) or hub.download(model.name, options.models_folder))
     return 0

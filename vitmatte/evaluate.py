@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from . import hub, image_files
+from . import image_files, models
 from .files import whole_file
 from .inference import NORMALIZATIONS, load_model, matte
 from .metrics import Errors, errors
@@ -38,7 +38,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
     parser.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained", help="for --model")
     parser.add_argument("--device", default="cpu", help="for --model (default: %(default)s)")
-    parser.add_argument("--models-folder", type=Path, default=hub.default_folder(), help="for --model")
+    parser.add_argument("--models-folder", type=Path, default=models.default_folder(), help="for --model")
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -40,7 +40,7 @@ def load_model(
     """Loads a model for `matte`.
 
     Args:
-        name_or_path: "vitmatte-tiny" (bundled), a released model (`hub.RELEASED`; downloaded once if it is not on
+        name_or_path: "vitmatte-tiny" (bundled), a released model (`models.RELEASED`; downloaded once if it is not on
             disk), or a folder or file in any layout that `checkpoint` reads.
         device: where to.
         dtype: of the weights: float32, float16 or bfloat16.
