@@ -78,17 +78,17 @@ def compare(case: dict[str, Any], repeats: int, weights: Path, memory: int) -> d
 def work(case: dict[str, Any]) -> int:
     """Multiply-adds that our inference does for a case."""
     from vitmatte.decoder import decoder_shape
-    from vitmatte.frame import tokens_read
     from vitmatte.memory import Footprint, make_plan
-    from vitmatte.tiles import cover
+    from vitmatte.tiles import cover, features_seen
     from vitmatte.work import transformer_work
 
     config = net_config(case["model"])
     side, shape = case["side"], decoder_shape(config)
     plan = make_plan(Footprint(config, side, side, device=case["device"]))
-    tiles = cover((ring(side, case["share"])[0] == 0.5).numpy(), shape, side, side, plan.sides)
+    unknown = ring(side, case["share"])[0] == 0.5
+    tiles = cover(unknown.numpy(), shape, side, side, plan.sides)
     tokens = (side // 16, side // 16)
-    needed = int(tokens_read(tiles, tokens).sum())
+    needed = int(features_seen(unknown, tokens, shape.levels).sum())
     return transformer_work(config.vitdet, tokens, needed, False) + sum(shape.work(tile) for tile in tiles)
 
 

@@ -17,7 +17,7 @@ from vitmatte.execution import Execution
 from vitmatte.frame import Frame, FrameTask
 from vitmatte.memory import SIDES, Plan
 from vitmatte.processing import Preprocessing
-from vitmatte.tiles import cover, spans
+from vitmatte.tiles import cover, features_seen, spans
 from vitmatte.work import transformer_work
 
 CPU = torch.device("cpu")
@@ -163,6 +163,22 @@ def test_tiles_cover_the_unknown_area_once(height, width, seed, share, most):
         part += 1
     assert int(count.max()) <= 1
     assert bool((count[unknown] == 1).all())
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=st.integers(1, 100), width=st.integers(1, 100), seed=st.integers(0, 10**6), levels=st.integers(1, 4),
+       count=st.integers(1, 6))
+def test_features_seen_are_what_each_pixel_depends_on(height, width, seed, levels, count):
+    generator = torch.Generator().manual_seed(seed)
+    places = torch.randint(height * width, (count,), generator=generator).tolist()
+    grid = -(-height // 2**levels), -(-width // 2**levels)
+    unknown, expected = torch.zeros(height, width, dtype=torch.bool), torch.zeros(grid, dtype=torch.bool)
+    for row, column in (divmod(place, width) for place in places):
+        unknown[row, column] = True
+        rows, columns = (spans((at, at + 1), length << levels, levels).features[-1]
+                         for at, length in zip((row, column), grid, strict=True))
+        expected[slice(*rows), slice(*columns)] = True
+    assert features_seen(unknown, grid, levels).equal(expected)
 
 
 def strided_attention(layer: VitDetLayer, x: torch.Tensor) -> torch.Tensor:

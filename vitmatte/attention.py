@@ -51,7 +51,7 @@ class RelativePositions:
     columns: Tensor
 
     def scores_at(self, queries: Tensor, place: Tensor) -> Tensor:
-        """Relative terms of queries anywhere.
+        """Relative terms of queries anywhere, as the formula stands.
 
         Args:
             queries: [G, M, d].
@@ -67,23 +67,41 @@ class RelativePositions:
         width_terms = by_query @ self.columns[place - row * width].transpose(1, 2)  # [M, G, W]
         return (height_terms[..., :, None] + width_terms[..., None, :]).flatten(2).transpose(0, 1)
 
-    def scores_of_block(self, queries: Tensor, top: int, left: int, out: Tensor | None = None) -> Tensor:
-        """Relative terms of a block of neighbouring queries: `scores_at` in fewer, larger products.
+    def scores_of_places(self, queries: Tensor, place: Tensor, out: Tensor) -> Tensor:
+        """`scores_at`, written to out [G, M, H * W], by products with each offset's vector instead of each pair's."""
+        (groups, count, _), height, width = queries.shape, self.rows.shape[0], self.columns.shape[0]
+        row = torch.div(place, width, rounding_mode="floor")
+        terms, tables = queries @ self._by_offset(), []  # [G, M, 2H - 1 + 2W - 1]
+        for at, length, first in ((row, height, 0), (place - row * width, width, 2 * height - 1)):
+            key = first + torch.arange(length, device=place.device)
+            index = (length - 1 - at)[:, None] + key  # [M, length]
+            tables.append(terms.gather(2, index.expand(groups, -1, -1)))
+        torch.add(tables[0][..., :, None], tables[1][..., None, :], out=out.view(groups, count, height, width))
+        return out
+
+    def scores_of_block(self, queries: Tensor, top: int, left: int, out: Tensor) -> Tensor:
+        """`scores_at` of a block of neighbouring queries, by one product and without copies.
 
         Args:
             queries: [G, rows, columns, d], the block whose first query stands at (top, left).
             out: [G, rows * columns, H * W] to write to.
         """
-        groups, rows, columns, _ = queries.shape
-        tables = self.rows[top:top + rows], self.columns[left:left + columns]
-        height_terms = queries @ tables[0].transpose(1, 2)  # [G, rows, columns, H]
-        width_terms = (queries.transpose(1, 2) @ tables[1].transpose(1, 2)).transpose(1, 2)  # [G, rows, columns, W]
-        height, width = height_terms.shape[-1], width_terms.shape[-1]
-        if out is None:
-            out = queries.new_empty(groups, rows * columns, height * width)
-        block = out.view(groups, rows, columns, height, width)
-        torch.add(height_terms[..., :, None], width_terms[..., None, :], out=block)
+        groups, rows, columns, dim = queries.shape
+        height, width = self.rows.shape[0], self.columns.shape[0]
+        terms = queries.reshape(-1, dim) @ self._by_offset()  # [G * rows * columns, 2H - 1 + 2W - 1]
+        each = terms.shape[1]
+        group, row = rows * columns * each, columns * each
+        # A query's terms begin one offset earlier than those of the query above it, or on its left: a view of them.
+        height_terms = terms.as_strided((groups, rows, columns, height), (group, row - 1, each, 1), height - 1 - top)
+        width_terms = terms.as_strided((groups, rows, columns, width), (group, row, each - 1, 1),
+                                       2 * height - 1 + width - 1 - left)
+        torch.add(height_terms[..., :, None], width_terms[..., None, :],
+                  out=out.view(groups, rows, columns, height, width))
         return out
+
+    def _by_offset(self) -> Tensor:
+        """[d, 2H - 1 + 2W - 1]: vectors of row offsets H - 1 down to 1 - H, then of column offsets W - 1 to 1 - W."""
+        return torch.cat([part for x in (self.rows, self.columns) for part in (x[:, 0].flip(0), x[0, 1:])]).t()
 
 
 # From this many queries on torch's fused CPU kernel works in blocks of 256 and overtakes the plain products, whose
@@ -92,8 +110,6 @@ FUSED_QUERIES = 768
 # Below that, chunks of scores of this size stay in the cache between the three steps on them.
 CACHED_SCORES = 2 * 2**20
 FEWEST_QUERIES = 256  # unless that would leave the products too few rows
-# Queries anywhere take their own copies of the position tables: that many at a time.
-MOST_PLACES = 256
 
 
 def attention_reference(
@@ -174,8 +190,6 @@ def attention(
     if wide != relative.rows.dtype:
         relative = RelativePositions(relative.rows.to(wide), relative.columns.to(wide))
     most = max(1, run.score_bytes // (wide.itemsize * tokens))  # queries per chunk
-    if place is not None:
-        most = min(most, MOST_PLACES)
     if on_cpu and (halves or min(most, count) < FUSED_QUERIES):
         most = min(most, max(FEWEST_QUERIES, CACHED_SCORES // (wide.itemsize * tokens)))
     together = max(1, min(groups, most // count))  # groups per chunk: several only if all their queries fit
@@ -208,7 +222,8 @@ def _biases(
         return
     for start in range(0, count, most):
         chunk = slice(start, min(start + most, count))
-        yield chunk, relative.scores_at(queries[:, chunk], place[chunk])
+        size = (groups, chunk.stop - chunk.start, tokens)
+        yield chunk, relative.scores_of_places(queries[:, chunk], place[chunk], buffer[: math.prod(size)].view(size))
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, products: Tensor | None) -> Tensor:

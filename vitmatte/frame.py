@@ -15,7 +15,7 @@ from .memory import Footprint, Plan, make_plan, smaller
 from .model import VitMatteForImageMatting
 from .processing import Preprocessing
 from .size import SizeContract, Span
-from .tiles import Tile, cover
+from .tiles import cover, features_seen
 from .work import transformer_work
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class FrameTask:
         height, width = (contract.padded(length) for length in frames[0].guide.shape)
         tiles = [cover(frame.unknown.cpu().numpy(), shape, height, width, plan.sides) for frame in frames]
         grid = height >> shape.levels, width >> shape.levels
-        needed = tokens_read([tile for ours in tiles for tile in ours], grid)
+        needed = torch.stack([features_seen(frame.unknown, grid, shape.levels) for frame in frames]).any(dim=0)
         done, total = 0, len(frames) * transformer_work(net.config.vitdet, grid, int(needed.sum()), self.strided)
         total += sum(shape.work(tile) for ours in tiles for tile in ours)
 
@@ -197,11 +197,3 @@ def on_cpu(net: VitMatteForImageMatting) -> VitMatteForImageMatting:
 def _part(step: Callable[[float], None], first: int, count: int, total: int, share: float) -> None:
     """Reports a share of frames first to first + count as one of the total."""
     step((first + share * count) / total)
-
-
-def tokens_read(tiles: list[Tile], grid: tuple[int, int]) -> Tensor:
-    """bool [H, W]: the tokens whose features the tiles read."""
-    needed = torch.zeros(grid, dtype=torch.bool)
-    for tile in tiles:
-        needed[slice(*tile.rows.features[-1]), slice(*tile.columns.features[-1])] = True
-    return needed

@@ -14,8 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from .enlarge import TAPS_CHANNELS, taps_scratch
 from .size import Span
@@ -71,6 +75,31 @@ def spans(matte: Span, size: int, levels: int) -> Spans:
         start, stop = details[0]
         details.insert(0, _cover(joined[level], (max(0, 2 * start - 2), min(size >> level, 2 * stop))))
     return Spans(matte, tuple(features), tuple(joined), tuple(details))
+
+
+def features_seen(unknown: Tensor, grid: tuple[int, int], levels: int) -> Tensor:
+    """Where the transformer's features matter to unknown pixels: what `spans` says of each pixel by itself.
+
+    Args:
+        unknown: bool [h, w], the picture without padding.
+        grid: (H, W) of the features, which is of the padded picture.
+        levels: number of fusion blocks.
+
+    Returns:
+        bool [H, W]; where it is false the features may be anything, and no unknown pixel's alpha changes.
+    """
+    height, width = grid[0] << levels, grid[1] << levels
+    seen = F.pad(unknown, (0, width - unknown.shape[1], 0, height - unknown.shape[0]))
+    for level in range(levels):
+        # Fused features at place y see the enlarged ones at y - 1 to y + 1, so those below at (y - 2) // 2 to
+        # (y + 3) // 2: place p is seen from 2p - 2 to 2p + 3. At the full size the head sees one place more.
+        reach = 3 if level == 0 else 2
+        for axis in (1, 0):
+            count = seen.shape[axis] - 1
+            wide = F.pad(seen, (reach, reach, 0, 0) if axis else (0, 0, reach, reach))
+            every_second = (slice(None, None, 1 + (1 - axis)), slice(None, None, 1 + axis))
+            seen = reduce(torch.logical_or, (wide.narrow(axis, i, count)[every_second] for i in range(2 * reach + 2)))
+    return seen
 
 
 @dataclass(frozen=True)
