@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..vitmatte.image_files import read_image, read_mask
 from .schema import schema
@@ -54,7 +54,7 @@ class ViTMatteExample(io.ComfyNode):
         photo, rough = PICTURES[picture]
         image = read_image(FOLDER / photo)
         mask = read_mask(FOLDER / rough) if rough else torch.zeros(image.shape[:3])
-        return io.NodeOutput(pan(image, frames), pan(mask, frames))
+        return io.NodeOutput(pan(image, frames), pan(mask, frames), ui=ui.PreviewImage(image, cls=cls))
 
 
 def pan(picture: torch.Tensor, frames: int) -> torch.Tensor:
