@@ -1,4 +1,4 @@
-"""The templates in workflows/ and the blueprint in subgraphs/: known nodes, valid values, and a run of each."""
+"""The templates in example_workflows/ and the blueprint in subgraphs/: known nodes, valid values, and a run of each."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ export class Ui {
   // Opens a workflow file with the keyboard and the browser's file dialog.
   async openFile ({ path }) {
     const dialog = this.page.waitForEvent('filechooser')
-    await this.page.keyboard.press('Control+o')
+    await this.press('Control+o')
     await (await dialog).setFiles(path)
     return await this.loaded()
   }
@@ -99,7 +99,7 @@ export class Ui {
 
   // Saves the workflow under a name with the keyboard; the server keeps it in user/default/workflows.
   async save ({ name }) {
-    await this.page.keyboard.press('Control+s')
+    await this.press('Control+s')
     const box = this.page.locator('[role=dialog]:visible input')
     await box.fill(name)
     await box.press('Enter')
@@ -133,9 +133,9 @@ export class Ui {
     return { ...await this.page.evaluate(() => ({ ...window.vitmatteRun, refused: window.app.lastNodeErrors })), ...found }
   }
 
-  // The search box: opened by a double click on the empty canvas. Gives the entries found as lines of text, best first.
-  async search ({ text, path }) {
-    const spot = await this.page.evaluate(() => {
+  // A place of the page with nothing but canvas: { x, y }.
+  async emptySpot () {
+    return await this.page.evaluate(() => {
       const { canvas, graph } = window.app
       for (let y = innerHeight - 150; y > 100; y -= 20) {
         for (let x = 400; x < innerWidth - 400; x += 20) {
@@ -145,7 +145,19 @@ export class Ui {
         }
       }
     })
-    await this.page.mouse.dblclick(spot.x, spot.y)
+  }
+
+  // Presses a key with the canvas in focus.
+  async press (key) {
+    const { x, y } = await this.emptySpot()
+    await this.page.mouse.click(x, y)
+    await this.page.keyboard.press(key)
+  }
+
+  // The search box: opened by a double click on the empty canvas. Gives the entries found as lines of text, best first.
+  async search ({ text, path }) {
+    const { x, y } = await this.emptySpot()
+    await this.page.mouse.dblclick(x, y)
     await this.page.waitForTimeout(1000)
     await this.page.keyboard.type(text, { delay: 30 })
     await this.page.waitForTimeout(2500)
@@ -155,7 +167,7 @@ export class Ui {
       await this.page.keyboard.press('Escape')
       await this.page.waitForTimeout(500)
     }
-    return entries
+    return entries.map((entry) => entry.replaceAll('\u00a0', ' ').trim()).filter(Boolean)
   }
 
   // Where the first node of a type is on the page, title included: { x, y, width, height }.
@@ -206,6 +218,38 @@ export class Ui {
       return { title: node.getTitle(), inputs: node.inputs.map(name), outputs: node.outputs.map(name), widgets: (node.widgets ?? []).map(name) }
     }, type)
     return { ...said, tooltip, inputTooltip }
+  }
+
+  // The pictures of the last run, by the place of their nodes: [{ type, images: [{ filename, subfolder, type }] }].
+  async results () {
+    return await this.page.evaluate(() => [...window.app.graph._nodes].sort((a, b) => a.id - b.id)
+      .map((node) => ({ type: node.type, images: window.app.nodeOutputs?.[node.id]?.images ?? [] }))
+      .filter((node) => node.images.length))
+  }
+
+  // Shows the first node of a type, or without one the whole graph, so large in the middle of the page that it is
+  // `width` pixels wide; gives its place.
+  async show ({ type, width }) {
+    const place = await this.page.evaluate(([type, width]) => {
+      const { canvas, graph } = window.app
+      canvas.deselectAll()
+      const boxes = graph._nodes.filter((node) => !type || node.type === type).slice(0, type ? 1 : undefined)
+        .map((node) => node.getBounding())
+      const left = Math.min(...boxes.map((box) => box[0])), right = Math.max(...boxes.map((box) => box[0] + box[2]))
+      const top = Math.min(...boxes.map((box) => box[1])), bottom = Math.max(...boxes.map((box) => box[1] + box[3]))
+      const scale = width / (right - left)
+      const { x, y } = canvas.canvas.getBoundingClientRect()
+      const height = (bottom - top) * scale
+      const place = { x: (innerWidth - width) / 2, y: (innerHeight - height) / 2, width, height }
+      canvas.ds.scale = scale
+      canvas.ds.offset[0] = (place.x - x) / scale - left
+      canvas.ds.offset[1] = (place.y - y) / scale - top
+      canvas.setDirty(true, true)
+      return place
+    }, [type, width])
+    await this.page.mouse.move(2, this.size.height / 2) // nothing is hovered over
+    await this.page.waitForTimeout(1500)
+    return place
   }
 
   // Errors on the page's console since it was opened.
