@@ -65,9 +65,9 @@ def card(before: Image.Image, after: Image.Image) -> Image.Image:
         half = (SIDE - 4) // 2
         for i in range(4):
             after.seek(round(i * (frames - 1) / 3))
-            sheet.paste(ImageOps.fit(opaque(after), (half, half)), (i % 2 * (half + 4), i // 2 * (half + 4)))
+            sheet.paste(ImageOps.fit(after.convert("RGB"), (half, half)), (i % 2 * (half + 4), i // 2 * (half + 4)))
         return sheet
-    left, right = (ImageOps.fit(opaque(picture), (SIDE, SIDE)) for picture in (before, after))
+    left, right = (opaque(ImageOps.fit(picture, (SIDE, SIDE))) for picture in (before, after))
     sheet.paste(right)
     sheet.paste(left.crop((0, 0, SIDE // 2, SIDE)), (0, 0))
     ImageDraw.Draw(sheet).line((SIDE // 2, 0, SIDE // 2, SIDE), fill=(255, 255, 255), width=4)
@@ -106,7 +106,7 @@ def main() -> None:
                 save_jpeg(card(Image.open(first), Image.open(last)),
                           ROOT / "example_workflows" / f"{template}.jpg", CARD_BYTES)
                 if template == "cut_out":
-                    graph = photograph(browser, shot, width=GRAPH)
+                    graph = photograph(browser, shot, width=GRAPH).quantize(256)  # a third of the bytes, text as crisp
                     graph.save(ROOT / "docs" / "images" / "graph.png", optimize=True)
                 for node in NODES.get(template, []):
                     save_jpeg(photograph(browser, shot, width=NODE, node=node),
