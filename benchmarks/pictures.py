@@ -35,7 +35,7 @@ def example(name: str) -> Tensor:
 
 def settings(workflow: str) -> dict[str, object]:
     """Of the workflow's trimap node, as arguments of `make_trimap`."""
-    nodes = json.loads((ROOT / "example_workflows" / f"{workflow}.json").read_text(encoding="utf-8"))["nodes"]
+    nodes = json.loads((ROOT / "workflows" / f"{workflow}.json").read_text(encoding="utf-8"))["nodes"]
     values = next(node["widgets_values"] for node in nodes if node["type"] == "ViTMatteTrimap")
     return dict(zip(TRIMAP, values, strict=True))
 

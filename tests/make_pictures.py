@@ -1,7 +1,7 @@
 """Pictures of the pack in ComfyUI, made from its real web UI: `COMFYUI_HOST=... python tests/make_pictures.py`.
 
 - docs/images/graph.png: the template cut_out after a run, for README.md.
-- example_workflows/NAME.jpg: what the card of each template shows, from its own result.
+- workflows/NAME.jpg: what the card of each template shows, from its own result.
 - web/docs/NODE/node.jpg: each node after a run, for its help page.
 
 For the host see webui.py. It needs pillow.
@@ -23,7 +23,7 @@ NODE = 700  # pixels, width of a node on its help page, with MARGIN around it
 GRAPH = 1840  # pixels, width of the graph
 MARGIN = 16
 CARD_BYTES, NODE_BYTES = 60_000, 80_000
-TEMPLATES = sorted(path.stem for path in (ROOT / "example_workflows").glob("*.json"))
+TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 NODES = {"cut_out": ["ViTMatteExample", "ViTMatteModelLoader", "ViTMatteTrimap", "ViTMatteTrimapPreview",
                      "ViTMatteMatting", "ViTMatteForeground"],
          "portrait_on_new_background": ["ViTMatteReplaceBackground"]}
@@ -104,7 +104,7 @@ def main() -> None:
                 first, last = (base / image["type"] / image["subfolder"] / image["filename"]
                                for image in (results[0]["images"][0], results[-1]["images"][0]))
                 save_jpeg(card(Image.open(first), Image.open(last)),
-                          ROOT / "example_workflows" / f"{template}.jpg", CARD_BYTES)
+                          ROOT / "workflows" / f"{template}.jpg", CARD_BYTES)
                 if template == "cut_out":
                     graph = photograph(browser, shot, width=GRAPH).quantize(256)  # a third of the bytes, text as crisp
                     graph.save(ROOT / "docs" / "images" / "graph.png", optimize=True)

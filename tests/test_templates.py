@@ -1,4 +1,4 @@
-"""The templates in example_workflows/ and the blueprint in subgraphs/: known nodes, valid values, and a run of each."""
+"""The templates in workflows/ and the blueprint in subgraphs/: known nodes, valid values, and a run of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 NODES = {node.GET_SCHEMA().node_id: node for node in pack.load()[1]}
 CORE = {"SaveImage": "images", "SaveAnimatedWEBP": "images"}
-TEMPLATES = sorted((pack.ROOT / "example_workflows").glob("*.json"))
+TEMPLATES = sorted((pack.ROOT / "workflows").glob("*.json"))
 WIDGETS = ("INT", "FLOAT", "BOOLEAN", "COMBO", "STRING")
 
 

@@ -10,7 +10,7 @@ import pytest
 from webui import ROOT, Browser, Server
 
 HOST = Path(os.environ.get("COMFYUI_HOST", "."))
-TEMPLATES = sorted(path.stem for path in (ROOT / "example_workflows").glob("*.json"))
+TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 SAVED = sorted((ROOT / "tests" / "data" / "saved").glob("*.json"))
 LOCALES = ROOT / "locales"
 LANGUAGES = sorted(path.name for path in LOCALES.iterdir() if (ROOT / f"web/docs/ViTMatteMatting/{path.name}.md").is_file())
@@ -78,7 +78,7 @@ def test_the_search_box_finds_the_nodes(browser, words, title, place):
 @pytest.mark.parametrize("language", ["en", *LANGUAGES])
 def test_help_is_shown(driver, language):
     driver.open(locale=language)
-    driver.openFile(path=str(ROOT / "example_workflows" / "cut_out.json"))
+    driver.openFile(path=str(ROOT / "workflows" / "cut_out.json"))
     shown = driver.help(type="ViTMatteMatting")
     page = ROOT / "web" / "docs" / ("ViTMatteMatting.md" if language == "en" else f"ViTMatteMatting/{language}.md")
     assert page.read_text(encoding="utf-8").split("\n")[0].replace("**", "") in shown["text"]
@@ -88,7 +88,7 @@ def test_help_is_shown(driver, language):
 @pytest.mark.parametrize("language", ["en", *LANGUAGES])
 def test_nodes_speak_the_language(driver, language):
     driver.open(locale=language)
-    driver.openFile(path=str(ROOT / "example_workflows" / "cut_out.json"))
+    driver.openFile(path=str(ROOT / "workflows" / "cut_out.json"))
     said = json.loads((LOCALES / language / "nodeDefs.json").read_text(encoding="utf-8"))["ViTMatteMatting"]
     shown = driver.texts(type="ViTMatteMatting")
     assert shown["title"] == said["display_name"] and shown["tooltip"] == said["description"]
@@ -107,7 +107,7 @@ def test_workflows_saved_elsewhere_run_here(browser, path):
 
 
 def test_what_is_saved_here_is_opened_again(browser, server):
-    template = ROOT / "example_workflows" / "refine_segmentation_mask.json"
+    template = ROOT / "workflows" / "refine_segmentation_mask.json"
     browser.openFile(path=str(template))
     browser.save(name="saved here")
     saved = server.base / "user" / "default" / "workflows" / "saved here.json"
