@@ -30,7 +30,7 @@ GAP, WIDTH, QUALITY = 8, 1000, 82  # pixels between two pictures and of all of t
 
 def example(name: str) -> Tensor:
     """A picture [1, H, W, 3]."""
-    return read_image(ROOT / "examples" / name)
+    return read_image(ROOT / "pictures" / name)
 
 
 def settings(workflow: str) -> dict[str, object]:
@@ -54,7 +54,7 @@ def checkerboard(height: int, width: int, side: int = 16) -> Tensor:
 
 def steps() -> list[Tensor]:
     """What `make demo` does with the portrait, step by step."""
-    image, mask = example("portrait.jpg"), read_mask(ROOT / "examples/portrait-mask.png")
+    image, mask = example("portrait.jpg"), read_mask(ROOT / "pictures/portrait-mask.png")
     trimap = make_trimap(mask, inner=20, outer=30)
     alpha = matte(load_model("vitmatte-tiny"), image, trimap)
     planes = (plane.reshape(1, *image.shape[1:3], 1).expand(-1, -1, -1, 3) for plane in (mask, trimap, alpha))
@@ -63,19 +63,19 @@ def steps() -> list[Tensor]:
 
 def portrait() -> list[Tensor]:
     image = example("portrait.jpg")
-    alpha = alpha_of("portrait_on_new_background", image, read_mask(ROOT / "examples/portrait-mask.png"))
+    alpha = alpha_of("portrait_on_new_background", image, read_mask(ROOT / "pictures/portrait-mask.png"))
     return [image, replace_background(image, alpha, example("lake.jpg"))]
 
 
 def product() -> list[Tensor]:
     image = example("plant.jpg")
-    alpha = alpha_of("product_on_transparency", image, read_mask(ROOT / "examples/plant-mask.png"))
+    alpha = alpha_of("product_on_transparency", image, read_mask(ROOT / "pictures/plant-mask.png"))
     cut = cut_out(image, alpha)
     return [image, composite(cut[..., :3], cut[..., 3], checkerboard(*image.shape[1:3]))]
 
 
 def refined() -> list[Tensor]:
-    image, mask = example("lemur.jpg"), read_mask(ROOT / "examples/lemur-segmentation.png")
+    image, mask = example("lemur.jpg"), read_mask(ROOT / "pictures/lemur-segmentation.png")
     alpha = alpha_of("refine_segmentation_mask", image, mask)
     planes = (plane.reshape(1, *image.shape[1:3], 1).expand(-1, -1, -1, 3) for plane in (mask, alpha))
     return [picture[:, 40:, 140:548] for picture in (image, *planes)]
@@ -83,7 +83,7 @@ def refined() -> list[Tensor]:
 
 def screen() -> list[Tensor]:
     image = example("green-screen.jpg")
-    alpha = alpha_of("green_screen_spill", image, read_mask(ROOT / "examples/portrait-mask.png"))
+    alpha = alpha_of("green_screen_spill", image, read_mask(ROOT / "pictures/portrait-mask.png"))
     before = replace_background(image, alpha, example("lake.jpg"), estimate=False)
     return [image, before, replace_background(image, alpha, example("lake.jpg"), despill="green")]
 
@@ -96,7 +96,7 @@ def hair() -> list[Tensor]:
         ("lemur.jpg", "lemur-segmentation.png", "refine_segmentation_mask", "#1e3cb4", 60, 360),
     ):
         image = example(name)
-        alpha = alpha_of(workflow, image, read_mask(ROOT / "examples" / mask))
+        alpha = alpha_of(workflow, image, read_mask(ROOT / "pictures" / mask))
         for column, method in zip(columns, METHODS, strict=True):
             kind = np.float64 if method == "pymatting" else np.float32
             found = estimate(method, image[0].numpy().astype(kind), alpha[0].numpy().astype(kind))

@@ -10,7 +10,7 @@ from comfy_api.latest import io, ui
 from ..vitmatte.image_files import read_image, read_mask
 from .schema import schema
 
-FOLDER = Path(__file__).parent.parent / "examples"
+FOLDER = Path(__file__).parent.parent / "pictures"
 PICTURES = {  # picture and rough mask
     "portrait": ("portrait.jpg", "portrait-mask.png"),
     "lemur": ("lemur.jpg", "lemur-mask.png"),

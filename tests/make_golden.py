@@ -20,8 +20,8 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 
 
 def main() -> None:
-    image = torch.from_numpy(np.array(Image.open(ROOT / "examples" / "portrait.jpg").convert("RGB").crop(BOX)))
-    mask = np.array(Image.open(ROOT / "examples" / "portrait-mask.png").crop(BOX)) > 127
+    image = torch.from_numpy(np.array(Image.open(ROOT / "pictures" / "portrait.jpg").convert("RGB").crop(BOX)))
+    mask = np.array(Image.open(ROOT / "pictures" / "portrait-mask.png").crop(BOX)) > 127
     trimap = torch.full(mask.shape, 128, dtype=torch.uint8)
     trimap[: mask.shape[0] // 3, -30:] = 0
     trimap[-30:, :20] = 255

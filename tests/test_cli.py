@@ -13,7 +13,7 @@ from PIL import Image
 from vitmatte.cli import main
 
 ROOT = Path(__file__).parents[1]
-PORTRAIT, MASK = ROOT / "examples" / "portrait.jpg", ROOT / "examples" / "portrait-mask.png"
+PORTRAIT, MASK = ROOT / "pictures" / "portrait.jpg", ROOT / "pictures" / "portrait-mask.png"
 
 
 @pytest.fixture

@@ -230,6 +230,33 @@ def test_files_put_there_by_hand_count(server, tmp_path):
     assert hub.on_disk(NAME, tmp_path) is None
 
 
+def test_files_of_other_packs_are_found(server, tmp_path, monkeypatch):
+    """Straight in the folder, told by their SHA-256, and in a cache of huggingface_hub's made there."""
+    for file, content in FILES.items():
+        (tmp_path / file).write_bytes(content)
+    assert hub.on_disk(NAME, tmp_path) == tmp_path
+    load_model(NAME, folder=tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(WEIGHTS[:-1] + b"x")  # another model of the same size
+    assert hub.on_disk(NAME, tmp_path) is None
+    cached = tmp_path / f"models--hustvl--{NAME}" / "snapshots" / ("a" * 40)
+    cached.mkdir(parents=True)
+    for file, content in FILES.items():
+        (cached / file).write_bytes(content)
+    assert hub.on_disk(NAME, tmp_path) == cached
+    assert server.asked == []
+
+
+def test_what_transformers_downloaded_is_used(server, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert hub.in_hub_cache(NAME) is None
+    hub.fetch_repository(NAME, cache_dir=tmp_path / "cache")
+    asked = len(server.asked)
+    load_model(NAME, folder=tmp_path / "models")
+    assert len(server.asked) == asked and not (tmp_path / "models").exists()
+
+
 def test_from_pretrained_by_hub_id(server, tmp_path):
     net = VitMatteForImageMatting.from_pretrained(f"hustvl/{NAME}", cache_dir=tmp_path)
     pixels = random_input(64, 64)

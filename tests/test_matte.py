@@ -232,3 +232,13 @@ def test_a_rough_mask_becomes_a_matte(model, scene):
     mask = (torch.arange(130) > 60).float().expand(1, 90, 130)
     alpha = matte(model, image, make_trimap(mask, inner=8, outer=8))
     assert (alpha[..., :50] == 0).all() and (alpha[..., 75:] == 1).all() and alpha[..., 54:68].std() > SPREAD
+
+
+def test_every_frame_is_handed_over_once_and_in_turn(model):
+    """Also settled ones, which need no net, between small ones that run together."""
+    image, trimap = torch.rand(6, 32, 32, 3), torch.full((6, 32, 32), 0.5)
+    trimap[2] = 1
+    seen = []
+    found = matte(model, image, trimap, on_frame=lambda number, alpha: seen.append((number, alpha.clone())))
+    assert [number for number, _ in seen] == list(range(6))
+    assert all(alpha.equal(found[number]) for number, alpha in seen)

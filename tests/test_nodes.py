@@ -53,7 +53,7 @@ MASK[..., 28:] = 1
 
 def test_every_node_explains_itself():
     assert set(BY_ID) == {"ViTMatteModelLoader", "ViTMatteTrimap", "ViTMatteTrimapPreview", "ViTMatteMatting",
-                          "ViTMatteForeground", "ViTMatteReplaceBackground"}
+                          "ViTMatteForeground", "ViTMatteReplaceBackground", "ViTMatteExample"}
     for node_id, node in BY_ID.items():
         schema = node.GET_SCHEMA()
         assert schema.display_name and len(schema.description) > 40 and schema.category, node_id
@@ -157,6 +157,43 @@ def test_progress_and_cancel(model):
     finally:
         comfy.utils.set_progress_bar_global_hook(None)
         management.interrupt_current_processing(False)
+
+
+def test_frames_are_shown_as_they_finish(model):
+    shown = []
+    comfy.utils.set_progress_bar_global_hook(lambda value, total, preview, **_: shown.append(preview))
+    try:
+        run("ViTMatteMatting", model=model, image=IMAGE.expand(3, -1, -1, -1), trimap=torch.full((1, 40, 56), 0.5))
+        pictures = [preview for preview in shown if preview is not None]
+        assert [(kind, picture.size) for kind, picture, _ in pictures] == [("JPEG", (56, 40))] * 3
+        shown.clear()
+        run("ViTMatteMatting", model=model, image=IMAGE, trimap=torch.full((1, 40, 56), 0.5))
+        assert not any(shown)  # a single one has its preview anyway
+    finally:
+        comfy.utils.set_progress_bar_global_hook(None)
+
+
+def test_what_newer_hosts_know():
+    schema = BY_ID["ViTMatteMatting"].GET_SCHEMA()
+    limit = next(port for port in schema.inputs if port.id == "memory_limit")
+    if hasattr(schema, "search_aliases"):
+        assert "cut out" in schema.search_aliases
+    if hasattr(limit, "advanced"):
+        assert limit.advanced is True
+
+
+def test_examples():
+    node = BY_ID["ViTMatteExample"]
+    for picture in node.GET_SCHEMA().inputs[0].options:
+        image, mask = node.execute(picture=picture, frames=1).result
+        assert image.shape[:3] == mask.shape and image.ndim == 4 and min(mask.shape[1:]) >= 400
+        assert (mask.mean() > 0.05) == (picture != "lake")
+    clip, masks = node.execute(picture="lemur", frames=5).result
+    whole = node.execute(picture="lemur", frames=1).result[0]
+    assert clip.shape[:3] == masks.shape and len(clip) == 5
+    assert clip[0].equal(whole[0, :, :clip.shape[2]]) and clip[-1].equal(whole[0, :, -clip.shape[2]:])
+    with pytest.raises(ValueError, match="picture is 'cat'; expected one of portrait"):
+        node.execute(picture="cat", frames=1)
 
 
 def test_memory_is_asked_for_through_comfyui(model, monkeypatch):

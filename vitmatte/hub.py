@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -90,20 +91,51 @@ def default_folder() -> Path:
 
 
 def on_disk(name: str, folder: str | os.PathLike[str] | None = None) -> Path | None:
-    """The folder of a released model that has been downloaded whole, or None.
+    """The folder of a released model that is there whole, or None.
 
-    Files of the same name that the user put there by hand count too; their size is compared where it is known.
+    Looked for in folder/name (downloaded here, or put there by hand; the size is compared where it is known), in a
+    huggingface_hub cache made in the folder, and straight in the folder, where the SHA-256 must tell which model it is.
     """
     model = released(name)
     if model is None:
         return None
-    place = Path(folder or default_folder()) / model.name
+    folder = Path(folder or default_folder())
+    cached = folder / f"models--{model.repository.replace('/', '--')}" / "snapshots" / model.revision
+    for place in (folder / model.name, cached):
+        if _is_whole(place, model):
+            return place
+    straight = folder / model.weights
+    if model.sha256 and _is_whole(folder, model):
+        state = straight.stat()
+        if straight.is_file() and _sha256_of(str(straight), state.st_size, state.st_mtime_ns) == model.sha256:
+            return folder
+    return None
+
+
+def _is_whole(place: Path, model: Released) -> bool:
     if not (place / CONFIG_NAME).is_file():
-        return None
+        return False
     published, converted = place / model.weights, place / WEIGHTS_NAMES[0]
     if published.is_file() and model.size in (None, published.stat().st_size):
-        return place
-    return place if converted != published and converted.is_file() else None
+        return True
+    return converted != published and converted.is_file()
+
+
+@lru_cache(maxsize=16)
+def _sha256_of(path: str, size: int, modified: int) -> str:
+    """A file's SHA-256, computed once for each state of the file."""
+    return file_sha256(path)
+
+
+def in_hub_cache(name: str) -> Path | None:
+    """The folder of a released model in huggingface_hub's own cache, where transformers puts it, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    model = released(name)
+    assert model is not None
+    files = [try_to_load_from_cache(model.repository, file, revision=model.revision)
+             for file in (model.weights, CONFIG_NAME)]
+    return Path(files[0]).parent if all(isinstance(file, str) for file in files) else None  # type: ignore[arg-type]
 
 
 def locate(
@@ -124,7 +156,7 @@ def locate(
     if name == BUNDLED:
         return BUNDLED_FOLDER
     if released(name):
-        return on_disk(name, folder) or download(name, folder or default_folder(), **how)
+        return on_disk(name, folder) or in_hub_cache(name) or download(name, folder or default_folder(), **how)
     path = Path(name_or_path)
     if path.exists():
         return path
