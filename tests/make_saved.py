@@ -1,4 +1,4 @@
-"""Workflows as the web UI of a ComfyUI saves them, for tests/test_web.py: `COMFYUI_HOST=... python tests/make_saved.py`.
+"""A workflow as the web UI of a ComfyUI saves it, for test_web.py: `COMFYUI_HOST=... python tests/make_saved.py`.
 
 Written to tests/data/saved/, named by the frontend's version; another version opens and runs them.
 """
@@ -17,7 +17,8 @@ TEMPLATE = "portrait_on_new_background"  # has every kind of widget
 
 def main() -> None:
     host = Path(os.environ["COMFYUI_HOST"])
-    with tempfile.TemporaryDirectory() as base, Server(host, Path(base)) as server, Browser(host, server.url) as browser:
+    with (tempfile.TemporaryDirectory() as base, Server(host, Path(base)) as server,
+          Browser(host, server.url) as browser):
         version = browser.open()
         browser.openTemplate(name=TEMPLATE)
         browser.save(name="saved")

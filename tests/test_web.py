@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import urllib.request
 from pathlib import Path
 
 import pytest
 from webui import ROOT, Browser, Server
 
 HOST = Path(os.environ.get("COMFYUI_HOST", "."))
+SHOTS = os.environ.get("COMFYUI_SHOTS")  # a folder for a picture of the page at the end of each test
 TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 SAVED = sorted((ROOT / "tests" / "data" / "saved").glob("*.json"))
 LOCALES = ROOT / "locales"
-LANGUAGES = sorted(path.name for path in LOCALES.iterdir() if (ROOT / f"web/docs/ViTMatteMatting/{path.name}.md").is_file())
 # ComfyUI looks for an English page in the folder of the translations first.
 KNOWN = "/docs/ViTMatteMatting/en.md"
 
@@ -35,10 +37,12 @@ def driver(server):
 
 
 @pytest.fixture
-def browser(driver):
-    """The page in English; afterwards nothing of the pack has made an error."""
-    driver.open()
+def browser(driver, request):
+    """A fresh page; afterwards nothing of the pack has made an error."""
+    driver.open(locale=getattr(request, "param", "en"))
     yield driver
+    if SHOTS:
+        driver.shot(path=f"{SHOTS}/{re.sub('[^a-z0-9]+', '_', request.node.name)}.png")
     assert [problem for problem in driver.errors() if "ViTMatte" in problem and KNOWN not in problem] == []
 
 
@@ -50,10 +54,7 @@ def check_run(browser, *, pictures):
 
 
 def test_templates_have_their_pictures(browser):
-    cards = browser.templates()
-    assert sorted(cards) == TEMPLATES
-    for name, picture in cards.items():
-        assert picture["width"] >= 256 and f"/{name}.jpg" in picture["source"]
+    assert browser.templates() == dict.fromkeys(TEMPLATES, 512)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -71,31 +72,33 @@ def test_templates_run_from_their_browser(browser, name):
     ("remove background", "Remove or Replace Background (ViTMatte)", 3),
 ])
 def test_the_search_box_finds_the_nodes(browser, words, title, place):
-    found = [entry.splitlines()[0].strip() for entry in browser.search(text=words)]
+    found = [entry.splitlines()[0].strip() for entry in browser.search(text=words, path=f"{SHOTS}/search_{words.replace(' ', '_')}.png" if SHOTS else None)]
     assert title in found[:place], found
 
 
-@pytest.mark.parametrize("language", ["en", *LANGUAGES])
-def test_help_is_shown(driver, language):
-    driver.open(locale=language)
-    driver.openFile(path=str(ROOT / "workflows" / "cut_out.json"))
-    shown = driver.help(type="ViTMatteMatting")
-    page = ROOT / "web" / "docs" / ("ViTMatteMatting.md" if language == "en" else f"ViTMatteMatting/{language}.md")
-    assert page.read_text(encoding="utf-8").split("\n")[0].replace("**", "") in shown["text"]
-    assert len(shown["pictures"]) == 1 and shown["pictures"][0]["width"] >= 300, shown["pictures"]
+def test_every_language_is_served(server):
+    with urllib.request.urlopen(f"{server.url}/i18n", timeout=60) as answer:
+        served = json.load(answer)
+    for folder in LOCALES.iterdir():
+        ours = json.loads((folder / "nodeDefs.json").read_text(encoding="utf-8"))
+        assert ours.items() <= served[folder.name]["nodeDefs"].items(), folder.name
 
 
-@pytest.mark.parametrize("language", ["en", *LANGUAGES])
-def test_nodes_speak_the_language(driver, language):
-    driver.open(locale=language)
-    driver.openFile(path=str(ROOT / "workflows" / "cut_out.json"))
+@pytest.mark.parametrize(("browser", "language"), [(name, name) for name in ("en", "de", "zh")], indirect=["browser"])
+def test_nodes_and_help_speak_the_language(browser, language):
+    browser.openFile(path=str(ROOT / "workflows" / "cut_out.json"))
     said = json.loads((LOCALES / language / "nodeDefs.json").read_text(encoding="utf-8"))["ViTMatteMatting"]
-    shown = driver.texts(type="ViTMatteMatting")
+    shown = browser.texts(type="ViTMatteMatting")
     assert shown["title"] == said["display_name"] and shown["tooltip"] == said["description"]
     names = {part["name"] for part in said["inputs"].values()}
     assert names <= {*shown["inputs"], *shown["widgets"]}
     assert shown["inputTooltip"] == said["inputs"]["model"]["tooltip"]
     assert shown["outputs"] == [said["outputs"]["0"]["name"]]
+
+    page = ROOT / "web" / "docs" / ("ViTMatteMatting.md" if language == "en" else f"ViTMatteMatting/{language}.md")
+    help_page = browser.help(type="ViTMatteMatting")
+    assert page.read_text(encoding="utf-8").split("\n")[0].replace("**", "") in help_page["text"]
+    assert len(help_page["pictures"]) == 1 and help_page["pictures"][0]["width"] >= 300, help_page["pictures"]
 
 
 @pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)

@@ -58,7 +58,7 @@ export class Ui {
     await this.page.waitForTimeout(1000) // it glides
   }
 
-  // The pack's templates as their cards show them: { name: { source, width } }, those of the card's picture.
+  // The pack's templates as their cards show them: { name: width of its picture, 0 without one }.
   async templates () {
     await this.page.getByRole('button', { name: 'Templates', exact: true }).first().click()
     await this.page.getByText(PACK, { exact: true }).last().click()
@@ -67,7 +67,7 @@ export class Ui {
       [...document.querySelectorAll('[data-testid^=template-workflow-]')].map((card) =>
         [card.dataset.testid.slice('template-workflow-'.length), card.querySelector('img')])
         .filter(([, image]) => image)
-        .map(([name, image]) => [name, { source: image.getAttribute('src'), width: image.naturalWidth }])))
+        .map(([name, image]) => [name, image.naturalWidth])))
   }
 
   // Clicks the card of a template, in the browser of them.
