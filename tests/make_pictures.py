@@ -1,4 +1,6 @@
-"""Pictures of the pack in ComfyUI, made from its real web UI: `COMFYUI_HOST=... python tests/make_pictures.py`.
+"""Pictures of the pack in ComfyUI, made from its real web UI.
+
+    COMFYUI_HOST=... python tests/make_pictures.py [template ...]
 
 - docs/images/graph.png: the template cut_out after a run, for README.md.
 - workflows/NAME.jpg: what the card of each template shows, from its own result.
@@ -10,6 +12,7 @@ For the host see webui.py. It needs pillow.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from io import BytesIO
 from pathlib import Path
@@ -97,7 +100,7 @@ def main() -> None:
     host = Path(os.environ["COMFYUI_HOST"])
     with tempfile.TemporaryDirectory() as folder:
         base, shot = Path(folder) / "base", Path(folder) / "shot.png"
-        for template in TEMPLATES:
+        for template in sys.argv[1:] or TEMPLATES:
             # A server of its own for each: what it has computed before it does not show again.
             with Server(host, base) as server, Browser(host, server.url, scale=2) as browser:
                 results = run(browser, template)

@@ -72,7 +72,8 @@ def test_templates_run_from_their_browser(browser, name):
     ("remove background", "Remove or Replace Background (ViTMatte)", 3),
 ])
 def test_the_search_box_finds_the_nodes(browser, words, title, place):
-    found = [entry.splitlines()[0].strip() for entry in browser.search(text=words, path=f"{SHOTS}/search_{words.replace(' ', '_')}.png" if SHOTS else None)]
+    shot = f"{SHOTS}/search_{words.replace(' ', '_')}.png" if SHOTS else None
+    found = [entry.splitlines()[0].strip() for entry in browser.search(text=words, path=shot)]
     assert title in found[:place], found
 
 
