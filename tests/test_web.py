@@ -85,7 +85,7 @@ def test_every_language_is_served(server):
         assert ours.items() <= served[folder.name]["nodeDefs"].items(), folder.name
 
 
-@pytest.mark.parametrize(("browser", "language"), [(name, name) for name in ("en", "de", "zh")], indirect=["browser"])
+@pytest.mark.parametrize(("browser", "language"), [(name, name) for name in ("en", "fr", "zh")], indirect=["browser"])
 def test_nodes_and_help_speak_the_language(browser, language):
     browser.openFile(path=str(ROOT / "workflows" / "cut_out.json"))
     said = json.loads((LOCALES / language / "nodeDefs.json").read_text(encoding="utf-8"))["ViTMatteMatting"]
