@@ -109,7 +109,9 @@ def main() -> None:
                 save_jpeg(card(Image.open(first), Image.open(last)),
                           ROOT / "workflows" / f"{template}.jpg", CARD_BYTES)
                 if template == "cut_out":
-                    graph = photograph(browser, shot, width=GRAPH).quantize(256)  # a third of the bytes, text as crisp
+                    graph = photograph(browser, shot, width=GRAPH)
+                    # Half the bytes, and text as crisp; without dither the photograph would show bands.
+                    graph = graph.quantize(palette=graph.quantize(256), dither=Image.Dither.FLOYDSTEINBERG)
                     graph.save(ROOT / "docs" / "images" / "graph.png", optimize=True)
                 for node in NODES.get(template, []):
                     save_jpeg(photograph(browser, shot, width=NODE, node=node),
