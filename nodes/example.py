@@ -45,6 +45,7 @@ class ViTMatteExample(io.ComfyNode):
                 io.Image.Output("image", display_name="image", tooltip="The picture, or the clip's frames."),
                 io.Mask.Output("mask", display_name="mask", tooltip="A rough mask of the subject, 1 = subject."),
             ],
+            is_output_node=True,  # of others, ComfyUI does not show again what is still cached
         )
 
     @classmethod
