@@ -350,3 +350,25 @@ def test_folders_named_in_extra_model_paths(tmp_path, monkeypatch):
     PACK.folders.register()
     paths, suffixes = folder_paths.folder_names_and_paths["vitmatte"]
     assert paths[0] == str(tmp_path) and len(paths) == 2 and {".safetensors", ".pth", ".bin"} <= suffixes
+
+
+@pytest.mark.skipif(not pack.HOST, reason="reads extra_model_paths.yaml with ComfyUI's own code")
+def test_extra_model_paths_in_all_its_forms(tmp_path, monkeypatch):
+    from utils.extra_config import load_extra_path_config
+
+    for place in ("shared/vitmatte/one", "shared/more", "absolute", "first"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / f"{place.split('/')[-1]}.safetensors").touch()
+    (tmp_path / "extra.yaml").write_text(
+        f"a:\n  base_path: {tmp_path}/shared\n  vitmatte: |\n    vitmatte\n    more\n"
+        f"b:\n  vitmatte: {tmp_path}/absolute\n"
+        f"c:\n  base_path: {tmp_path}\n  is_default: true\n  vitmatte: first\n")
+    known = {key: (list(paths), set(kinds)) for key, (paths, kinds) in folder_paths.folder_names_and_paths.items()
+             if key != "vitmatte"}
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", known)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    load_extra_path_config(str(tmp_path / "extra.yaml"))
+    PACK.folders.register()
+    found = {name.replace("\\", "/") for name in BY_ID["ViTMatteModelLoader"].define_schema().inputs[0].options[5:]}
+    assert found == {"one/one.safetensors", "more.safetensors", "absolute.safetensors", "first.safetensors"}
+    assert PACK.folders.download_folder() == str(tmp_path / "first")
