@@ -25,7 +25,7 @@ from vitmatte.evaluate import NAMES, summarise
 from vitmatte.metrics import Errors, errors
 from vitmatte.training.composites import Sample
 from vitmatte.training.recipe import read_recipe
-from vitmatte.training.validation import validation_set
+from vitmatte.training.validation import strip, validation_set
 
 LEAST = 50  # pixels
 
@@ -53,6 +53,11 @@ def pictures(images: Path, trimaps: Path, alphas: Path) -> list[Sample]:
     return found
 
 
+def settled(sample: Sample, alpha: np.ndarray | float) -> np.ndarray:
+    """A matte with what the trimap knows put in."""
+    return np.where(sample.trimap == 128, alpha, sample.trimap / 255)
+
+
 def by_model(name: str) -> Method:
     """A ViTMatte's mattes."""
     model = load_model(name)
@@ -67,7 +72,7 @@ def by_model(name: str) -> Method:
 
 def constant(sample: Sample) -> np.ndarray:
     """0.5 wherever it is unknown."""
-    return np.where(sample.trimap == 128, 0.5, sample.trimap / 255)
+    return settled(sample, 0.5)
 
 
 def by_pymatting(name: str, cache: Path | None) -> Method:
@@ -78,7 +83,7 @@ def by_pymatting(name: str, cache: Path | None) -> Method:
         kept = cache / f"{name}-{sample.name}.npy" if cache else None
         if kept and kept.is_file():
             return np.load(kept).astype(np.float64)
-        trimap = np.where(sample.trimap == 128, 0.5, sample.trimap / 255)
+        trimap = constant(sample)
         alpha = np.clip(getattr(pymatting, f"estimate_alpha_{name}")(sample.image / 255, trimap), 0, 1)
         if kept:
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +99,7 @@ def compare(samples: list[Sample], methods: dict[str, Method]) -> dict[str, dict
     for sample in tqdm(samples, unit="picture"):
         area = sample.trimap == 128
         for name, method in methods.items():
-            alpha = np.clip(np.where(area, method(sample), sample.trimap / 255), 0, 1).astype(np.float64)
+            alpha = np.clip(settled(sample, method(sample)), 0, 1).astype(np.float64)
             found[name][sample.name] = errors(alpha, sample.alpha / 255, area)
     return found
 
@@ -119,9 +124,7 @@ def sheet(path: Path, samples: list[Sample], methods: dict[str, Method]) -> None
     """Picture, trimap, true matte, then each method's, one picture a row."""
     rows = []
     for sample in samples:
-        planes = [sample.trimap, sample.alpha, *((np.where(sample.trimap == 128, m(sample), sample.trimap / 255)
-                                                 .clip(0, 1) * 255 + 0.5).astype(np.uint8) for m in methods.values())]
-        rows.append(np.concatenate([sample.image, *(np.repeat(p[..., None], 3, axis=2) for p in planes)], axis=1))
+        rows.append(strip(sample, [settled(sample, method(sample)) for method in methods.values()]))
     width = max(row.shape[1] for row in rows)
     rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
     image_files.write_image(path, torch.from_numpy(np.concatenate(rows).astype(np.float32) / 255))

@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..vitmatte import cut_out, replace_background
+from ..vitmatte.checks import check_choice
 from ..vitmatte.compositing import FITS, SCREENS
 from ..vitmatte.compositing import colour as as_colour
 from .host import Progress, check_interrupt
@@ -13,6 +14,11 @@ from .preview import first_frames
 from .schema import advanced, schema
 
 COLOURS = {"estimated": True, "as in the picture": False}
+
+
+def _despill() -> io.Combo.Input:
+    return io.Combo.Input("despill", options=list(SCREENS), default="none", optional=True,
+                          tooltip="Take the light of a green or blue screen from the subject, also where it is opaque.")
 
 
 class ViTMatteForeground(io.ComfyNode):
@@ -31,9 +37,7 @@ class ViTMatteForeground(io.ComfyNode):
                 io.Image.Input("image", tooltip="One picture or a batch; an alpha channel is ignored."),
                 io.Mask.Input("alpha", tooltip="The matte, 1 = opaque subject. As many as pictures, or one of either "
                                                "for all of the other, of the same size."),
-                io.Combo.Input("despill", options=list(SCREENS), default="none", optional=True,
-                               tooltip="Take the light of a green or blue screen from the subject, also where it is "
-                                       "opaque."),
+                _despill(),
             ],
             outputs=[
                 io.Image.Output("foreground", display_name="foreground",
@@ -78,9 +82,7 @@ class ViTMatteReplaceBackground(io.ComfyNode):
                     "linear_light", default=False,
                     tooltip="Mix light as a camera does and not sRGB values: thin hair is then brighter on dark and "
                             "fainter on bright backgrounds.")),
-                io.Combo.Input("despill", options=list(SCREENS), default="none", optional=True,
-                               tooltip="Take the light of a green or blue screen from the subject, also where it is "
-                                       "opaque."),
+                _despill(),
             ],
             outputs=[io.Image.Output("result", display_name="image", tooltip="The new picture.")],
         )
@@ -88,8 +90,7 @@ class ViTMatteReplaceBackground(io.ComfyNode):
     @classmethod
     def execute(cls, image: torch.Tensor, alpha: torch.Tensor, fit: str, colour: str, foreground_colours: str,
                 linear_light: bool, background: torch.Tensor | None = None, despill: str = "none") -> io.NodeOutput:
-        if foreground_colours not in COLOURS:
-            raise ValueError(f"foreground_colours is {foreground_colours!r}; expected one of {', '.join(COLOURS)}")
+        check_choice("foreground_colours", foreground_colours, COLOURS)
         fill = as_colour(colour)
         result = replace_background(image, alpha, fill if background is None else background, fit=fit, fill=fill,
                                     linear=linear_light, estimate=COLOURS[foreground_colours], despill=despill,

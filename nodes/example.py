@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from comfy_api.latest import io, ui
 
+from ..vitmatte.checks import check_choice
 from ..vitmatte.image_files import read_image, read_mask
 from .schema import schema
 
@@ -50,8 +51,7 @@ class ViTMatteExample(io.ComfyNode):
 
     @classmethod
     def execute(cls, picture: str, frames: int) -> io.NodeOutput:
-        if picture not in PICTURES:
-            raise ValueError(f"picture is {picture!r}; expected one of {', '.join(PICTURES)}")
+        check_choice("picture", picture, PICTURES)
         photo, rough = PICTURES[picture]
         image = read_image(FOLDER / photo)
         mask = read_mask(FOLDER / rough) if rough else torch.zeros(image.shape[:3])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..vitmatte.checks import check_choice
+from ..vitmatte.execution import PRECISIONS
 from . import folders
-from .host import PRECISIONS, HostedModel
+from .host import HostedModel
 from .schema import advanced, schema
 from .types import ViTMatteModel
 
@@ -43,10 +45,8 @@ class ViTMatteModelLoader(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name: str, precision: str, normalization: str) -> io.NodeOutput:
-        for name, value, known in (("precision", precision, ("auto", *PRECISIONS)),
-                                   ("normalization", normalization, NORMALIZATIONS)):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+        check_choice("precision", precision, ("auto", *PRECISIONS))
+        check_choice("normalization", normalization, NORMALIZATIONS)
         return io.NodeOutput(HostedModel(folders.resolve(model_name), precision=precision,
                                          normalization=NORMALIZATIONS[normalization],
                                          folder=folders.download_folder()))

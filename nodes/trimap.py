@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..vitmatte import make_trimap
+from ..vitmatte.checks import check_choice
 from ..vitmatte.compositing import tint
 from .preview import first_frames
 from .schema import advanced, schema
@@ -67,8 +68,7 @@ class ViTMatteTrimap(io.ComfyNode):
     @classmethod
     def execute(cls, mask: torch.Tensor, inner: float, outer: float, unit: str = "pixels",
                 **options: object) -> io.NodeOutput:
-        if unit not in UNITS:
-            raise ValueError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}")
+        check_choice("unit", unit, UNITS)
         trimap = make_trimap(mask, inner=inner, outer=outer, unit=UNITS[unit], **options)
         return io.NodeOutput(trimap, ui=ui.PreviewMask(first_frames(trimap), cls=cls))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .checks import check_choice
 from .trimap import check_picture, sure_areas
 
 Fit = Literal["cover", "contain", "stretch", "tile"]
@@ -52,8 +53,7 @@ def without_spill(foreground: Tensor, screen: Screen) -> Tensor:
     Raises:
         ValueError: another screen.
     """
-    if screen not in SCREENS:
-        raise ValueError(f"despill is {screen!r}; expected one of {', '.join(SCREENS)}")
+    check_choice("despill", screen, SCREENS)
     if screen == "none":
         return foreground
     spilled = SCREENS.index(screen)  # the channel
@@ -89,8 +89,7 @@ def fit(background: Tensor, height: int, width: int, how: Fit = "cover", *, fill
     Raises:
         ValueError: another `how`.
     """
-    if how not in FITS:
-        raise ValueError(f"fit is {how!r}; expected one of {', '.join(FITS)}")
+    check_choice("fit", how, FITS)
     batch, old_height, old_width, channels = background.shape
     if (old_height, old_width) == (height, width):
         return background
@@ -140,8 +139,7 @@ def tint(image: Tensor, trimap: Tensor) -> Tensor:
     Raises:
         ValueError: for other shapes, sizes, counts, types or ranges.
     """
-    trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
-    check_picture(image, trimap, "trimap")
+    trimap = check_picture(image, trimap, "trimap")
     foreground, background = sure_areas(trimap.to(image.device))
     areas = torch.where(foreground, 0, torch.where(background, 2, 1))
     colours = torch.tensor([SUBJECT, UNDECIDED, BEHIND], device=image.device)[areas]

@@ -40,8 +40,7 @@ def cut_out(
     Raises:
         ValueError: for other shapes, sizes, counts, types or ranges.
     """
-    alpha = alpha.unsqueeze(0) if alpha.ndim == 2 else alpha
-    check_picture(image, alpha, "alpha")
+    alpha = check_picture(image, alpha, "alpha")
     result = image.new_empty(max(len(image), len(alpha)), *image.shape[1:3], 4, dtype=torch.float32)
     for i, colours, share in _frames(image, alpha, len(result), estimate, despill, on_progress, check_interrupt):
         result[i, ..., :3] = colours[0]
@@ -77,8 +76,7 @@ def replace_background(
     Raises:
         ValueError: for other shapes, sizes, counts, types or ranges.
     """
-    alpha = alpha.unsqueeze(0) if alpha.ndim == 2 else alpha
-    check_picture(image, alpha, "alpha")
+    alpha = check_picture(image, alpha, "alpha")
     behind = background.view(1, 1, 1, -1) if background.ndim == 1 else background
     check_picture(behind, behind[..., 0], "background", image_name="background")
     counts = {len(image), len(alpha), len(behind)} - {1}

@@ -74,8 +74,7 @@ def estimate_foreground(
     Raises:
         ValueError: for other shapes, sizes, counts, types or ranges.
     """
-    alpha = alpha.unsqueeze(0) if alpha.ndim == 2 else alpha
-    check_picture(image, alpha, "alpha")
+    alpha = check_picture(image, alpha, "alpha")
     frames = max(image.shape[0], alpha.shape[0])
     foreground = torch.empty(frames, *image.shape[1:3], 3, device=image.device)
     background = torch.empty_like(foreground) if return_background else None

@@ -38,6 +38,7 @@ _ONE_BAR = threading.Lock()
 class DownloadError(RuntimeError):
     """A model could not be fetched; the message says which, why and what to do."""
 
+
 def locate(
     name_or_path: str | os.PathLike[str], *, folder: str | os.PathLike[str] | None = None, **how: Any
 ) -> Path:
@@ -229,6 +230,7 @@ def _hub_says(model: Released, token: str | bool | None) -> tuple[int | None, st
         raise DownloadError(f"could not read the hub's checksum of {model.name}: {error}; try again") from error
     etag = (metadata.etag or "").strip('"')
     return metadata.size, etag if len(etag) == 64 else None
+
 
 def fetch_repository(name: str, *, weights: bool = True, **hub: Any) -> Path:
     """A repository of the hub, in huggingface_hub's cache.

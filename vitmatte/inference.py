@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import load_net
+from .checks import check_choice
 from .frame import Frame, FrameTask, MattingModel, free_memory, is_out_of_memory
 from .hub import locate
 from .processing import Preprocessing
@@ -53,8 +54,7 @@ def load_model(
         ValueError: for an argument, or a file that is no ViTMatte. FileNotFoundError: nothing there.
         hub.DownloadError: a released model is not on disk and cannot be had.
     """
-    if normalization not in NORMALIZATIONS:
-        raise ValueError(f"normalization is {normalization!r}; expected one of {', '.join(NORMALIZATIONS)}")
+    check_choice("normalization", normalization, NORMALIZATIONS)
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"dtype is {dtype}; expected torch.float32, float16 or bfloat16")
     path = locate(name_or_path, **download)
@@ -106,8 +106,7 @@ def matte(
         ValueError: for shapes, sizes, counts, types or values other than described; the message names them.
         MemoryLimitError: a limit below the least that a frame of this size takes.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy is {strategy!r}; expected one of {', '.join(STRATEGIES)}")
+    check_choice("strategy", strategy, STRATEGIES)
     trimap, frames = checked(image, trimap)
     place, precision = torch.device(device or model.net.device), dtype or model.net.dtype
     if not model.net.casts and (place.type, precision) != (model.net.device.type, model.net.dtype):

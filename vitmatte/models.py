@@ -19,6 +19,7 @@ COMPOSITION_LICENCE = (
 )
 DISTINCTIONS_LICENCE = "trained on Distinctions-646, which its authors give out for research; the hub says Apache-2.0"
 
+
 @dataclass(frozen=True)
 class Released:
     """A checkpoint published by ViTMatte's authors.
@@ -83,8 +84,7 @@ def on_disk(name: str, folder: str | os.PathLike[str] | None = None) -> Path | N
     if model is None:
         return None
     folder = Path(folder or default_folder())
-    cached = folder / f"models--{model.repository.replace('/', '--')}" / "snapshots" / model.revision
-    for place in (folder / model.name, cached):
+    for place in (folder / model.name, _snapshot(folder, model)):
         if _is_whole(place, model):
             return place
     straight = folder / model.weights
@@ -93,6 +93,11 @@ def on_disk(name: str, folder: str | os.PathLike[str] | None = None) -> Path | N
         if straight.is_file() and _sha256_of(str(straight), state.st_size, state.st_mtime_ns) == model.sha256:
             return folder
     return None
+
+
+def _snapshot(cache: Path, model: Released) -> Path:
+    """Where a huggingface_hub cache keeps the model's pinned revision."""
+    return cache / f"models--{model.repository.replace('/', '--')}" / "snapshots" / model.revision
 
 
 def _is_whole(place: Path, model: Released) -> bool:
@@ -112,13 +117,13 @@ def _sha256_of(path: str, size: int, modified: int) -> str:
 
 def in_hub_cache(name: str) -> Path | None:
     """The folder of a released model in huggingface_hub's own cache, where transformers puts it, or None."""
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import constants
 
     model = released(name)
     assert model is not None
-    files = [try_to_load_from_cache(model.repository, file, revision=model.revision)
-             for file in (model.weights, CONFIG_NAME)]
-    return Path(files[0]).parent if all(isinstance(file, str) for file in files) else None  # type: ignore[arg-type]
+    place = _snapshot(Path(constants.HF_HUB_CACHE), model)
+    return place if _is_whole(place, model) else None
+
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file."""

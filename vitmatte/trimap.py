@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .checks import check_choice
 from .distance import within, within_contour
 from .regions import small_areas
 from .strands import strands_near
@@ -76,8 +77,7 @@ def make_trimap(
             above high, strands without an image, or places marked both foreground and background.
     """
     _check_numbers(inner=inner, outer=outer, strands=strands, fill_holes=fill_holes, remove_specks=remove_specks)
-    if unit not in UNITS:
-        raise ValueError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}")
+    check_choice("unit", unit, UNITS)
     if not 0 <= low <= high <= 1:
         raise ValueError(f"low is {low!r} and high {high!r}; expected 0 <= low <= high <= 1")
     check_plane(mask, "mask")
@@ -91,7 +91,7 @@ def make_trimap(
     values = _cleaned(1 - values if invert else values, low, high, fill_holes, remove_specks)
     found = torch.cat([
         doubled_trimap(frame, low, high, _radii(frame, low, high, unit, (inner, outer, strands)),
-                    None if image is None else image[i % len(image)][None, ..., :3])
+                       None if image is None else image[i % len(image)][None, ..., :3])
         for i, frame in enumerate(values.split(1))
     ]).float().mul_(0.5)
     for mark, value in zip(marks, (UNKNOWN, 1.0, 0.0), strict=True):
@@ -228,8 +228,10 @@ def check_plane(plane: Tensor, name: str) -> None:
         raise ValueError(f"{name} has values from {low:g} to {high:g}; expected 0..1: scale or clamp it first")
 
 
-def check_picture(image: Tensor, plane: Tensor, name: str, *, image_name: str = "image") -> None:
-    """Raises ValueError unless image [B, H, W, 3 or 4] and plane [B, H, W], both in 0..1, fit each other."""
+def check_picture(image: Tensor, plane: Tensor, name: str, *, image_name: str = "image") -> Tensor:
+    """The plane as [B, H, W]; ValueError unless image [B, H, W, 3 or 4] and plane [B, H, W] or [H, W], both in 0..1,
+    fit each other."""
+    plane = plane.unsqueeze(0) if plane.ndim == 2 else plane
     if image.ndim != 4 or image.shape[3] not in (3, 4):
         raise ValueError(f"{image_name} has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
     check_plane(image.flatten(2), image_name)
@@ -239,3 +241,4 @@ def check_picture(image: Tensor, plane: Tensor, name: str, *, image_name: str = 
                          f"{plane.shape[2]}x{plane.shape[1]}; they must be of one size: resize one of them first")
     if 1 not in (len(image), len(plane)) and len(image) != len(plane):
         raise ValueError(f"{len(image)} of {image_name} and {len(plane)} of {name}: expected as many, or one of either")
+    return plane

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..checks import check_choice
 from ..config import VitMatteConfig, read_json
+from ..execution import PRECISIONS
 from ..loss import LossWeights
 
 T = TypeVar("T")
@@ -161,9 +163,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("optimizer", ("muon", "adamw")), ("precision", ("bf16", "fp16", "fp32"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"Recipe: {name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
+        check_choice("Recipe: optimizer", self.optimizer, ("muon", "adamw"))
+        check_choice("Recipe: precision", self.precision, sorted(PRECISIONS))
         if not self.foregrounds or not self.backgrounds or not self.phases:
             raise ValueError("Recipe: foregrounds, backgrounds and phases each need at least one entry")
 

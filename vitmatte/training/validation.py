@@ -14,6 +14,7 @@ from ..files import whole_file
 from ..metrics import mse, sad
 from ..processing import IMAGENET_MEAN, IMAGENET_STD
 from .composites import Compositor, Sample
+from .light import to_bytes
 from .pictures import find_backgrounds, find_foregrounds
 from .recipe import Mixture, Recipe
 from .stream import net_input
@@ -73,14 +74,19 @@ def score(samples: list[Sample], found: list[np.ndarray]) -> Score:
     return Score(*(float(f(x)) for x in (squares, sums) for f in (np.mean, np.median)))
 
 
+def strip(sample: Sample, found: list[np.ndarray]) -> np.ndarray:
+    """[S, N * S, 3], 8 bits: picture, trimap, true matte and mattes found, side by side."""
+    planes = [sample.trimap, sample.alpha, *(to_bytes(alpha) for alpha in found)]
+    return np.concatenate([sample.image, *(np.repeat(plane[..., None], 3, axis=2) for plane in planes)], axis=1)
+
+
 def write_sheet(path: Path, samples: list[Sample], found: list[np.ndarray], most: int = 18) -> None:
     """A contact sheet: picture, trimap, true and found matte, side by side, COLUMNS samples a row."""
     step = max(1, len(samples) // most)
     chosen = list(zip(samples, found, strict=True))[::step][:most]
     if not chosen:
         return
-    tiles = [np.concatenate([s.image, *(np.repeat(x[..., None], 3, axis=2) for x in (
-        s.trimap, s.alpha, (alpha * 255 + 0.5).astype(np.uint8)))], axis=1) for s, alpha in chosen]
+    tiles = [strip(sample, [alpha]) for sample, alpha in chosen]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % COLUMNS)
     rows = [np.concatenate(tiles[i:i + COLUMNS], axis=1) for i in range(0, len(tiles), COLUMNS)]
     with whole_file(path) as temporary:
