@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import argparse
 import csv
-import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
 from PIL import Image
 
 from vitmatte import estimate_foreground
+
+from .measure import Peak, seconds
 
 METHODS = ("none", "pymatting", "ours")
 
@@ -82,15 +83,11 @@ def measure(method: str, side: int, soft: str) -> None:
     small = scene(64, soft)
     estimate(method, *small)  # imports, compilation
     image, alpha = scene(side, soft)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     estimate(method, image, alpha)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
+    time = median(seconds(lambda: estimate(method, image, alpha), "cpu") for _ in range(5))
+    with Peak("cpu") as peak:  # last: it takes from the heap what later calls would find there
         estimate(method, image, alpha)
-        times.append(time.perf_counter() - start)
-    print(f"{sorted(times)[2]:.3f} {memory:.0f}")
+    print(f"{time:.3f} {peak.bytes / 2**20:.0f}")
 
 
 def main() -> None:

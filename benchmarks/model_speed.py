@@ -9,7 +9,6 @@ shortest time counts; the ratios are what to look at.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +16,8 @@ import torch
 
 from vitmatte import MattingModel, VitMatteConfig, VitMatteForImageMatting, load_model, make_trimap, matte
 from vitmatte.processing import Preprocessing
+
+from .measure import seconds
 
 SIDE, ROUNDS = 1024, 2
 
@@ -52,15 +53,13 @@ def main() -> None:
     best = dict.fromkeys(methods, float("inf"))
     for _ in range(ROUNDS):
         for name, method in methods.items():
-            begin = time.perf_counter()
-            method()
-            best[name] = min(best[name], time.perf_counter() - begin)
+            best[name] = min(best[name], seconds(method, "cpu"))
     megapixels, first = SIDE * SIDE / 1e6, next(iter(best.values()))
     unknown = float(((trimap > 0) & (trimap < 1)).float().mean())
     print(f"{SIDE}x{SIDE}, {unknown:.0%} unknown, {torch.get_num_threads()} threads, best of {ROUNDS}")
     print("| method | s per megapixel | times vitmatte-tiny |\n|---|---:|---:|")
-    for name, seconds in best.items():
-        print(f"| {name} | {seconds / megapixels:.2f} | {seconds / first:.1f} |")
+    for name, least in best.items():
+        print(f"| {name} | {least / megapixels:.2f} | {least / first:.1f} |")
 
 
 if __name__ == "__main__":

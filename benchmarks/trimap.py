@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib.util
-import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -24,17 +24,15 @@ from PIL import Image
 from vitmatte import make_trimap
 from vitmatte.distance import within
 
+from .measure import seconds
+
 TIGHT, STRANDS = 6.0, 40.0  # pixels
 
 
-def median(work: Callable[[], object], repeats: int = 5) -> float:
+def usual(work: Callable[[], object], repeats: int = 5) -> float:
+    """Median seconds of a call, after one that does not count."""
     work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[repeats // 2]
+    return median(seconds(work, "cpu") for _ in range(repeats))
 
 
 def disk(radius: int) -> np.ndarray:
@@ -47,13 +45,13 @@ def speed(side: int, radius: int) -> None:
     y, x = np.mgrid[0:side, 0:side] / side
     mask = (np.hypot(x - 0.5, y - 0.5) < 0.3 + 0.03 * np.sin(20 * np.arctan2(y - 0.5, x - 0.5))).astype(np.float32)
     tensor, levels = torch.from_numpy(mask), mask.astype(np.uint8)
-    times = {"ours": median(lambda: make_trimap(tensor, inner=radius, outer=radius))}
+    times = {"ours": usual(lambda: make_trimap(tensor, inner=radius, outer=radius))}
     if importlib.util.find_spec("cv2"):
         import cv2
 
         cv2.setNumThreads(torch.get_num_threads())
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        times["opencv"] = median(lambda: (cv2.dilate(levels, kernel), cv2.erode(levels, kernel)))
+        times["opencv"] = usual(lambda: (cv2.dilate(levels, kernel), cv2.erode(levels, kernel)))
     # kornia's memory is the picture's times the kernel's pixels, so a part of the picture tells the time of all.
     edge = min(side, 1024 // radius)
     if edge <= 2 * radius:
@@ -63,8 +61,8 @@ def speed(side: int, radius: int) -> None:
 
         part, around = tensor[None, None, :edge, :edge].contiguous(), torch.from_numpy(disk(radius)).float()
         name = "kornia" if edge == side else f"kornia (computed from {edge}x{edge})"
-        times[name] = median(lambda: dilation(part, around), 1) * 2 * (side / edge) ** 2
-    shown = ", ".join(f"{name} {seconds:.3f} s = {seconds / times['ours']:.2f}" for name, seconds in times.items())
+        times[name] = usual(lambda: dilation(part, around), 1) * 2 * (side / edge) ** 2
+    shown = ", ".join(f"{name} {took:.3f} s = {took / times['ours']:.2f}" for name, took in times.items())
     print(f"radius {radius}, {side}x{side}: {shown}")
 
 
