@@ -112,9 +112,9 @@ export class Ui {
   async run ({ seconds = 600 }) {
     await this.page.evaluate(() => { window.vitmatteRun = null })
     await this.page.locator('button[data-testid=queue-button], [data-testid=queue-button] button').first().click()
-    const refusal = () => Object.keys(window.app.lastNodeErrors ?? {}).length > 0
     await this.page.waitForFunction(
-      (refused) => window.vitmatteRun || (0, eval)(`(${refused})`)(), String(refusal), { timeout: seconds * 1000 })
+      () => window.vitmatteRun || Object.keys(window.app.lastNodeErrors ?? {}).length > 0, null,
+      { timeout: seconds * 1000 })
     await this.fitView()
     const pictures = () => this.page.evaluate(() => {
       const state = { shown: [], missing: [] }
@@ -198,7 +198,7 @@ export class Ui {
 
   // What a node says: { title, inputs, outputs, widgets, tooltip, inputTooltip }; tooltips by resting the mouse on its
   // title and its first input.
-  async texts ({ type, path }) {
+  async texts ({ type }) {
     const { x, y } = await this.place({ type })
     const zoom = await this.page.evaluate(() => window.app.canvas.ds.scale)
     const tip = async (left, top) => {
@@ -211,7 +211,6 @@ export class Ui {
     }
     const tooltip = await tip(80 * zoom, 15 * zoom)
     const inputTooltip = await tip(12 * zoom, 44 * zoom)
-    if (path) await this.shot({ path })
     const said = await this.page.evaluate((type) => {
       const node = window.app.graph._nodes.find((node) => node.type === type)
       const name = (part) => part.label ?? part.localized_name ?? part.name
@@ -255,7 +254,7 @@ export class Ui {
   // Errors on the page's console since it was opened.
   async errors () { return this.problems }
 
-  async shot ({ path, clip, quality }) {
-    await this.page.screenshot({ path, clip, ...(quality ? { quality } : {}) })
+  async shot ({ path, clip }) {
+    await this.page.screenshot({ path, clip })
   }
 }
