@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import PREPROCESSOR_NAME, read_json
+from .config import PREPROCESSOR_NAME
+from .fields import read_json
 from .files import whole_file
 from .size import SizeContract, Span
 
