@@ -1,0 +1,67 @@
+"""Folders as transformers has them: any net from one, any net to one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from .checkpoint import WEIGHTS_NAMES, find_weights, load_state, placed, read_net, read_tensors
+from .files import whole_file
+from .hub_config import CONFIG_NAME
+from .model import VitMatteForImageMatting
+from .net import Net
+
+N = TypeVar("N", bound=Net)
+
+
+def load_into(
+    kind: type[N],
+    path: Path,
+    *,
+    config: Any = None,
+    overrides: Mapping[str, Any],
+    dtype: torch.dtype | None,
+    device: torch.device,
+) -> N:
+    """Loads a net of a kind; see `Net.from_pretrained`. A ViTDet is also taken out of a ViTMatte's file."""
+    known = config or kind.config_class()
+    if unknown := [name for name in overrides if not hasattr(known, name)]:
+        raise TypeError(f"{kind.__name__}.from_pretrained: unknown arguments {', '.join(sorted(unknown))}")
+    found: Any
+    if issubclass(kind, VitMatteForImageMatting):
+        weights, state, layout, found = read_net(path, config)
+    else:
+        weights, layout = find_weights(path), "hub"
+        found = config or kind.config_class.from_json_file(weights.with_name(CONFIG_NAME))
+        content = read_tensors(weights)
+        state = {k.removeprefix("backbone."): v for k, v in content.items() if not k.startswith("decoder.")}
+    found.update(overrides)
+    net = kind(found, device="meta")
+    load_state(net, placed(state, device, dtype), where=str(weights), layout=layout)
+    if (backbone := getattr(net, "foreign", None)) is not None:  # buffers which are in no file
+        backbone.module.to(device, dtype)
+    net.config.dtype = net.dtype
+    return net.eval()
+
+
+def save_net(net: Net, folder: str | os.PathLike[str], state: Mapping[str, Tensor] | None = None) -> None:
+    """Writes config.json and model.safetensors to a folder; see `Net.save_pretrained`."""
+    from safetensors.torch import save_file
+
+    if getattr(net, "folded", False):
+        raise ValueError("this net's BatchNorms are folded into its convolutions; save the one that from_pretrained "
+                         "gives instead")
+    folder = Path(folder)
+    described = {"architectures": [type(net).__name__], **net.config.to_dict()}
+    with whole_file(folder / CONFIG_NAME) as path:
+        path.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    state = net.state_dict() if state is None else state
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    with whole_file(folder / WEIGHTS_NAMES[0]) as path:
+        save_file(tensors, path, metadata={"format": "pt"})
