@@ -16,7 +16,7 @@ from .hub import DownloadError, download
 from .inference import MattingModel, load_model, matte
 from .model import ImageMattingOutput, VitMatteForImageMatting
 from .models import RELEASED
-from .processing import VitMatteImageProcessor
+from .processing import VitMatteImageProcessor, VitMatteImageProcessorFast, VitMatteImageProcessorPil
 from .trimap import make_trimap
 
 __version__ = "0.1.0"
@@ -30,6 +30,8 @@ __all__ = [
     "VitMatteConfig",
     "VitMatteForImageMatting",
     "VitMatteImageProcessor",
+    "VitMatteImageProcessorFast",
+    "VitMatteImageProcessorPil",
     "cut_out",
     "download",
     "estimate_foreground",
