@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .block import VitDetLayer
-from .config import VitDetConfig, pair
 from .execution import Execution, Region
+from .vitdet_config import VitDetConfig, pair
+from .work import transformer_work
 
 
 @dataclass
@@ -155,6 +156,10 @@ class VitDetBackbone(nn.Module):
         for stage, layer in enumerate(self.encoder.layer[:last], start=1):
             x = cast(VitDetLayer, layer).infer(x, run, needed if stage == last else None)
         return x.permute(0, 3, 1, 2)
+
+    def work(self, grid: tuple[int, int], needed: int, strided: bool) -> int:
+        """Multiply-adds of one frame; see `work.transformer_work`."""
+        return transformer_work(self.config, grid, needed, strided)
 
     def _check(self, pixel_values: Tensor) -> None:
         patch = pair(self.config.patch_size)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import RelativePositions, attention, attention_reference, relative_table
-from .config import VitDetConfig
 from .execution import Execution
 from .linear import linear, linear_gelu
 from .size import SizeContract
+from .vitdet_config import VitDetConfig
 
 ACTIVATION: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,

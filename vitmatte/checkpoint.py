@@ -16,14 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .config import CONFIG_NAME, VitDetConfig, VitMatteConfig
+from .config import CONFIG_NAME, VitMatteConfig
 from .files import whole_file
 from .model import VitMatteForImageMatting
+from .vitdet_config import VitDetConfig
 
 WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 HEAD_EPS = 1e-5  # torch's default, which the head's BatchNorm keeps whatever batch_norm_eps says
+
+# What a net with a backbone of another library has of ours.
+OTHER_BACKBONE = {"decoder.convstream.convs.0.conv.weight", "decoder.matting_head.matting_convs.3.weight"}
 
 State = dict[str, Tensor]
 
@@ -145,13 +149,16 @@ def canonical_state(content: Mapping[str, Any], where: str = "checkpoint") -> tu
     elif "backbone.patch_embed.proj.weight" in content:
         layout = "hustvl"
         content = {hub_name(name): value for name, value in content.items()}
+    elif set(content) >= OTHER_BACKBONE:
+        layout = "other backbone"
     else:
         raise ValueError(f"{where} is not a ViTMatte: {_describe(content)}. Expected names such as "
                          "backbone.embeddings.projection.weight (hub) or backbone.patch_embed.proj.weight (hustvl)")
     for name, value in content.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{where}: {name} is a {type(value).__name__}; expected a tensor")
-        if value.dtype not in DTYPES and not name.endswith("num_batches_tracked"):
+        counts = name.endswith("num_batches_tracked") or (layout == "other backbone" and name.startswith("backbone."))
+        if value.dtype not in DTYPES and not counts:
             raise ValueError(f"{where}: {name} is {value.dtype}; expected float32, float16 or bfloat16. "
                              "Quantised files are not supported")
     return dict(content), layout
@@ -254,7 +261,8 @@ def fold_batch_norm(state: Mapping[str, Tensor], config: VitMatteConfig) -> Stat
     """The weights of the same net without BatchNorms: w' = w * s, b' = (b - mean) * s + beta, s = gamma /
     sqrt(var + eps). Computed in double precision; everything else is passed through."""
     folded = dict(state)
-    for mean in [name for name in state if name.endswith(".running_mean")]:
+    # A backbone of another library keeps its own.
+    for mean in [name for name in state if name.startswith("decoder.") and name.endswith(".running_mean")]:
         norm = mean.removesuffix(".running_mean")
         head = norm.endswith("matting_convs.1")
         conv, eps = (norm[:-1] + "0", HEAD_EPS) if head else (norm[:-len("batch_norm")] + "conv", config.batch_norm_eps)
@@ -282,6 +290,10 @@ def load_state(net: nn.Module, state: State, *, where: str, layout: str = "hub")
         "of another shape": [
             f"{name} {list(state[name].shape)} instead of {list(expected[name].shape)}"
             for name in expected if name in state and state[name].shape != expected[name].shape
+        ],
+        "of another kind": [
+            f"{name} {state[name].dtype} instead of {expected[name].dtype}" for name in expected
+            if name in state and state[name].is_floating_point() != expected[name].is_floating_point()
         ],
         "not finite": [name for name, value in state.items() if not value.sum(dtype=torch.float32).isfinite()],
     }

@@ -52,7 +52,7 @@ class ConvStream(nn.Module):
 
     def __init__(self, config: VitMatteConfig, **how: Any) -> None:
         super().__init__()
-        channels = [config.vitdet.num_channels, *config.convstream_hidden_sizes]
+        channels = [config.num_channels, *config.convstream_hidden_sizes]
         self.convs = nn.ModuleList(
             ConvNormReLU(config, i, o, stride=2, **how) for i, o in zip(channels, channels[1:], strict=False)
         )
@@ -106,7 +106,7 @@ class DetailCapture(nn.Module):
         how = {"folded": folded, "ops": operations, "device": device, "dtype": dtype}
         self.convstream = ConvStream(config, **how)
         features = [config.hidden_size, *config.fusion_hidden_sizes]
-        details = [*reversed(config.convstream_hidden_sizes), config.vitdet.num_channels]
+        details = [*reversed(config.convstream_hidden_sizes), config.num_channels]
         self.fusion_blocks = nn.ModuleList(
             FusionBlock(config, i + d, o, **how) for i, d, o in zip(features, details, features[1:], strict=False)
         )
@@ -170,7 +170,7 @@ def _cut(x: Tensor, wanted: tuple[Span, Span], origin: tuple[int, int]) -> Tenso
 def decoder_shape(config: VitMatteConfig) -> DecoderShape:
     """The channels of a configuration's decoder, by level."""
     return DecoderShape(
-        details=(config.vitdet.num_channels, *config.convstream_hidden_sizes),
+        details=(config.num_channels, *config.convstream_hidden_sizes),
         features=(*reversed(config.fusion_hidden_sizes), config.hidden_size),
         head=HEAD_CHANNELS,
     )

@@ -16,7 +16,6 @@ from .model import VitMatteForImageMatting
 from .processing import Preprocessing
 from .size import SizeContract, Span
 from .tiles import cover, features_seen
-from .work import transformer_work
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ class FrameTask:
     ) -> None:
         self.model, self.device, self.dtype, self.strided = model, device, dtype, strided
         self.is_out_of_memory, self.free_memory = is_out_of_memory, free_memory
-        self.footprint = Footprint(model.net.config, height, width, dtype, device.type, strided)
+        self.footprint = footprint_of(model.net, height, width, dtype, device.type, strided=strided)
         self.plan = make_plan(self.footprint, count=count, memory_limit=memory_limit)
 
     def run(self, frames: Sequence[Frame], step: Callable[[float], None]) -> None:
@@ -160,7 +159,7 @@ class FrameTask:
         tiles = [cover(frame.unknown.cpu().numpy(), shape, height, width, plan.sides) for frame in frames]
         grid = height >> shape.levels, width >> shape.levels
         needed = torch.stack([features_seen(frame.unknown, grid, shape.levels) for frame in frames]).any(dim=0)
-        done, total = 0, len(frames) * transformer_work(net.config.vitdet, grid, int(needed.sum()), self.strided)
+        done, total = 0, len(frames) * net.features.work(grid, int(needed.sum()), self.strided)
         total += sum(shape.work(tile) for ours in tiles for tile in ours)
 
         def advance(work: int) -> None:
@@ -176,7 +175,7 @@ class FrameTask:
             return torch.cat(found) if len(found) > 1 else found[0]
 
         run = Execution(plan.piece_bytes, plan.score_bytes, advance, self.strided)
-        features = net.backbone.infer(regions, len(frames), grid, run, needed.to(device))
+        features = net.features.infer(regions, len(frames), grid, run, needed.to(device))
         for i, (frame, ours) in enumerate(zip(frames, tiles, strict=True)):
             unknown = frame.unknown.to(frame.out.device)
             for tile in ours:
@@ -184,6 +183,13 @@ class FrameTask:
                 found = net.decoder.infer(features[i:i + 1], partial(region, frame), tile, run)[0]
                 frame.out[place] = torch.where(unknown[place], found.to(frame.out), frame.out[place])
                 advance(shape.work(tile))
+
+
+def footprint_of(
+    net: VitMatteForImageMatting, height: int, width: int, dtype: torch.dtype, device: str, *, strided: bool = False
+) -> Footprint:
+    """What computing a frame with a net takes; see `Footprint`."""
+    return Footprint(net.config, height, width, dtype, device, strided, net.foreign.numbers if net.foreign else 0)
 
 
 def on_cpu(net: VitMatteForImageMatting) -> VitMatteForImageMatting:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from .block import VitDetResidual
 from .config import VitMatteConfig
 from .decoder import DetailCapture
 from .execution import Execution
+from .foreign import ForeignBackbone
 from .loss import matting_loss
 
 
@@ -58,7 +59,8 @@ class VitMatteForImageMatting(nn.Module):
     """The net: normalised RGB and trimap in, alpha matte out.
 
     Args:
-        config: see `VitMatteConfig`.
+        config: see `VitMatteConfig`. A backbone of another library is built on the CPU whatever `device` says, and a
+            `config.backbone` by name becomes the configuration it has in `self.config`.
         operations: namespace with Linear, Conv2d and LayerNorm, default torch.nn; ComfyUI passes its own. With any
             other than torch.nn the weights are not initialised: load some.
         folded: BatchNorms are part of their convolutions: for inference, with weights from
@@ -66,8 +68,10 @@ class VitMatteForImageMatting(nn.Module):
         device, dtype: where and how the parameters are made; on "meta" they are not initialised either.
 
     Raises:
-        NotImplementedError: for a backbone that is not built yet, by name.
+        ImportError, ValueError, OSError: for a backbone that is not to be had; see `foreign.ForeignBackbone`.
     """
+
+    backbone: nn.Module
 
     def __init__(
         self,
@@ -79,12 +83,17 @@ class VitMatteForImageMatting(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.config = config
+        self.foreign = None if config.vitdet else ForeignBackbone(config)
+        self.config = config = self.foreign.config if self.foreign else config
         self.folded = folded
         self.casts = operations is not nn  # layers which bring their weights to the input's device and dtype
         self._placed: torch.device | None = None
         how: dict[str, Any] = {"operations": operations, "device": device, "dtype": dtype}
-        self.backbone = VitDetBackbone(config.vitdet, **how)
+        if self.foreign is not None:
+            self.backbone = self.foreign.module
+            self._place_foreign(device, dtype)
+        elif config.vitdet is not None:
+            self.backbone = VitDetBackbone(config.vitdet, **how)
         self.decoder = DetailCapture(config, folded=folded, **how)
         if operations is nn and torch.device(device or "cpu").type != "meta":
             initialise(self)
@@ -118,7 +127,7 @@ class VitMatteForImageMatting(nn.Module):
         """
         if labels is not None:
             _check_labels(labels, pixel_values)
-        features = self.backbone(
+        features = self.features(
             pixel_values,
             output_attentions=bool(output_attentions),
             output_hidden_states=bool(output_hidden_states),
@@ -169,6 +178,16 @@ class VitMatteForImageMatting(nn.Module):
         save_net(self, folder)
 
     @property
+    def features(self) -> VitDetBackbone | ForeignBackbone:
+        """What makes the decoder's feature map: the backbone, or what runs another library's."""
+        return self.foreign or cast(VitDetBackbone, self.backbone)
+
+    def _place_foreign(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        """Where the rest is; on "meta" it stays, for buffers that are in no checkpoint would be lost there."""
+        away = torch.device(device or "cpu").type == "meta"
+        self.backbone.to(device=None if away else device, dtype=dtype)
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters are; under ComfyUI, where its ModelPatcher says it put them."""
         return self._placed or next(self.parameters()).device
@@ -193,11 +212,11 @@ def _check_labels(labels: Tensor, pixel_values: Tensor) -> None:
 @torch.no_grad()
 def initialise(net: VitMatteForImageMatting) -> None:
     """Fresh weights as ViTDet and ViTMatte are trained from: truncated normal in the transformer, He in convolutions,
-    residual blocks that begin as the identity."""
-    spread = net.backbone.config.initializer_range
-    for name, parameter in net.backbone.named_parameters():
-        if parameter.ndim > 1:
-            nn.init.trunc_normal_(parameter, std=spread)
+    residual blocks that begin as the identity. A backbone of another library has its own already."""
+    vitdet = net.config.vitdet
+    for name, parameter in net.backbone.named_parameters() if vitdet else ():
+        if vitdet and parameter.ndim > 1:
+            nn.init.trunc_normal_(parameter, std=vitdet.initializer_range)
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)
     for module in net.modules():

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .config import PREPROCESSOR_NAME, read_json
+from .config import PREPROCESSOR_NAME
+from .fields import read_json
 from .files import whole_file
 
 HUB_MEAN, HUB_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)

@@ -34,7 +34,7 @@ def publish(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     described = {"architectures": ["VitMatteForImageMatting"], "torch_dtype": "float16", **net.config.to_dict()}
     state, backbone = net.state_dict(), net.config.vitdet
-    if not backbone.use_absolute_position_embeddings:
+    if backbone is not None and not backbone.use_absolute_position_embeddings:
         # transformers 5.23 cannot make a VitDet without them; zeros are the same function.
         places = backbone.pretrain_grid[0] * backbone.pretrain_grid[1] + 1
         state["backbone.embeddings.position_embeddings"] = torch.zeros(1, places, backbone.hidden_size)

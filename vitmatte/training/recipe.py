@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..checks import check_choice
-from ..config import VitMatteConfig, read_json
+from ..config import VitMatteConfig
 from ..execution import PRECISIONS
+from ..fields import read_json
 from ..loss import LossWeights
 
 T = TypeVar("T")
