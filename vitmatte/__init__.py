@@ -18,7 +18,7 @@ from .inference import MattingModel, load_model, matte
 from .model import VitMatteForImageMatting
 from .models import RELEASED
 from .outputs import BackboneOutput, ImageMattingOutput
-from .processing import VitMatteImageProcessor
+from .processing import VitMatteImageProcessor, VitMatteImageProcessorFast, VitMatteImageProcessorPil
 from .trimap import make_trimap
 from .vitdet_config import VitDetConfig
 
@@ -36,6 +36,8 @@ __all__ = [
     "VitMatteConfig",
     "VitMatteForImageMatting",
     "VitMatteImageProcessor",
+    "VitMatteImageProcessorFast",
+    "VitMatteImageProcessorPil",
     "cut_out",
     "download",
     "estimate_foreground",

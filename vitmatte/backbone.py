@@ -147,6 +147,7 @@ class VitDetBackbone(Net):
                 x = self.encoder.layer[stage - 1](x, run, probabilities)
             if all_blocks or stage in wanted:
                 kept[stage] = x.permute(0, 3, 1, 2)
+                x = kept[stage].permute(0, 2, 3, 1)  # so that gradients pass through what is given out
         return kept, tuple(probabilities) if probabilities is not None else None
 
     @property
@@ -178,6 +179,10 @@ class VitDetBackbone(Net):
     def channels(self) -> list[int]:
         """Channels of each feature map."""
         return [self.out_feature_channels[name] for name in self.out_features]
+
+    def init_weights(self) -> None:
+        """Fresh weights, in place; see `initialise`."""
+        initialise(self)
 
     def get_input_embeddings(self) -> nn.Module:
         """The layer that turns patches into tokens."""

@@ -47,6 +47,7 @@ class VitMatteConfig(HubConfig):
     """
 
     model_type: ClassVar[str] = "vitmatte"
+    sub_configs: ClassVar[dict[str, Any]] = {"backbone_config": VitDetConfig}
 
     backbone_config: VitDetConfig | dict[str, Any] | None = None
     backbone: str | None = None
@@ -70,7 +71,8 @@ class VitMatteConfig(HubConfig):
 
     def _check_values(self) -> None:
         self._check_counts("hidden_size")
-        self._check_rates("batch_norm_eps", "initializer_range")
+        self._check_rates("initializer_range")
+        self._check_epsilons("batch_norm_eps")
         self._check_flags("use_pretrained_backbone", "use_timm_backbone")
         for name in ("convstream_hidden_sizes", "fusion_hidden_sizes"):
             self._as_list(name, lambda v: is_int(v) and v >= 1, "a list of positive whole numbers")

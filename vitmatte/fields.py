@@ -122,6 +122,10 @@ class Fields:
         for name in names:
             self._check(name, lambda v: is_number(v) and 0 <= v < 1, "a number from 0 to below 1")
 
+    def _check_epsilons(self, *names: str) -> None:
+        for name in names:
+            self._check(name, lambda v: is_number(v) and 0 <= v < float("inf"), "a number of at least 0")
+
     def _check_flags(self, *names: str) -> None:
         for name in names:
             self._check(name, lambda v: isinstance(v, bool), "true or false")

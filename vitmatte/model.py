@@ -111,6 +111,12 @@ class VitMatteForImageMatting(Net):
         wanted = self.config.return_dict if return_dict is None else return_dict
         return output if wanted else output.to_tuple()
 
+    def init_weights(self) -> None:
+        """Fresh weights, in place, but for another library's backbone; see `initialise`."""
+        if isinstance(self.backbone, VitDetBackbone):
+            self.backbone.init_weights()
+        initialise(self)
+
     def get_input_embeddings(self) -> nn.Module | None:
         """The layer that turns patches into tokens; another library's backbone may have none to give."""
         if self.config.vitdet is not None:

@@ -20,7 +20,6 @@ DONE_ANYWAY: dict[str, tuple[Any, ...]] = {
     "attn_implementation": (None, "eager", "sdpa"),
     "trust_remote_code": (None, False),
     "use_safetensors": (None, True),
-    "ignore_mismatched_sizes": (None, False),
 }
 
 
@@ -34,6 +33,7 @@ class Net(nn.Module):
     config: Any
 
     _placed: torch.device | None = None
+    _require_grads: Any = None
     gradient_checkpointing = False
 
     @property
@@ -68,6 +68,27 @@ class Net(nn.Module):
         """Keeps everything for the backward pass again."""
         self._checkpointing(False)
 
+    # What newer versions of transformers call the three.
+    is_activation_checkpointing = is_gradient_checkpointing
+    activation_checkpointing_enable = gradient_checkpointing_enable
+    activation_checkpointing_disable = gradient_checkpointing_disable
+
+    def enable_input_require_grads(self) -> None:
+        """Lets gradients reach adapters behind frozen weights: what the first layer gives out then asks for them."""
+        self.disable_input_require_grads()
+        if (embeddings := self.get_input_embeddings()) is not None:
+            self._require_grads = embeddings.register_forward_hook(lambda _, __, output: output.requires_grad_(True))
+
+    def disable_input_require_grads(self) -> None:
+        """Takes that back."""
+        if self._require_grads is not None:
+            self._require_grads.remove()
+            self._require_grads = None
+
+    def init_weights(self) -> None:
+        """Fresh weights, in place."""
+        raise NotImplementedError
+
     def _checkpointing(self, on: bool) -> None:
         for part in self.modules():
             if isinstance(part, Net):
@@ -88,7 +109,8 @@ class Net(nn.Module):
         """There are none."""
         return
 
-    def can_generate(self) -> bool:
+    @classmethod
+    def can_generate(cls) -> bool:
         """Whether it writes text: no."""
         return False
 
@@ -102,8 +124,11 @@ class Net(nn.Module):
         torch_dtype: torch.dtype | str | None = None,
         device_map: str | int | torch.device | Mapping[str, Any] | None = None,
         subfolder: str = "",
+        state_dict: Mapping[str, Tensor] | None = None,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
         **given: Any,
-    ) -> N:
+    ) -> Any:
         """Loads a folder or file in any layout `checkpoint` reads, or a repository of the hub.
 
         Args:
@@ -115,6 +140,10 @@ class Net(nn.Module):
             device_map: where to: a device, {"": device}, or "auto" for the GPU where there is one. The net is small and
                 is not spread over several devices.
             subfolder: of the folder or repository.
+            state_dict: tensors instead of a file's, by the hub's names; with `config` no file is needed, and None may
+                stand for its name.
+            ignore_mismatched_sizes: tensors of another shape than the net's are left out, and fresh there.
+            output_loading_info: give back (net, {"missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"}).
             given: revision, cache_dir, token, local_files_only, force_download for a hub id; attributes of the
                 configuration to override, such as output_hidden_states. `DONE_ANYWAY` lists what else is taken.
 
@@ -128,21 +157,29 @@ class Net(nn.Module):
         from .hub import HUB_ARGUMENTS, fetch_repository
         from .pretrained import load_into
 
-        if pretrained_model_name_or_path is None:
-            raise ValueError(f"{cls.__name__}.from_pretrained is given None; expected a folder, a file or a hub id")
+        if torch.empty(0).device.type == "meta":
+            raise RuntimeError(f"{cls.__name__}.from_pretrained stands inside torch.device('meta'), where weights are "
+                               "lost; move it out")
+        if pretrained_model_name_or_path is None and (state_dict is None or config is None):
+            raise ValueError(f"{cls.__name__}.from_pretrained is given None; expected a folder, a file or a hub id, or "
+                             "both config and state_dict")
         hub = {k: given.pop(k) for k in HUB_ARGUMENTS if k in given}
         for name, fine in DONE_ANYWAY.items():
             if (value := given.pop(name, None)) not in fine:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, fine))}")
         kind, device = _dtype(dtype if dtype is not None else torch_dtype), _device(device_map)
-        path = Path(pretrained_model_name_or_path)
-        if path.exists():
-            path = path / subfolder
-        else:
-            path = fetch_repository(str(pretrained_model_name_or_path), subfolder=subfolder, **hub)
+        path = None
+        if pretrained_model_name_or_path is not None:
+            path = Path(pretrained_model_name_or_path)
+            named = str(pretrained_model_name_or_path)
+            path = path / subfolder if path.exists() else fetch_repository(named, subfolder=subfolder, **hub)
         if isinstance(config, (str, os.PathLike)):
             config = cls.config_class.from_pretrained(config)
-        return load_into(cls, path, config=config, overrides=given, dtype=kind, device=device)
+        net, mismatched = load_into(cls, path, config=config, overrides=given, dtype=kind, device=device,
+                                    state=state_dict, keep_fresh=ignore_mismatched_sizes)
+        if not output_loading_info:
+            return net
+        return net, {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": mismatched, "error_msgs": []}
 
     def save_pretrained(
         self,

@@ -53,6 +53,7 @@ class VitDetConfig(HubConfig):
     """
 
     model_type: ClassVar[str] = "vitdet"
+    sub_configs: ClassVar[dict[str, Any]] = {}
 
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -87,7 +88,8 @@ class VitDetConfig(HubConfig):
         self._check_counts("hidden_size", "num_hidden_layers", "num_attention_heads", "num_channels")
         self._check("mlp_ratio", lambda v: is_number(v) and v > 0, "a positive number")
         self._check("hidden_act", lambda v: v in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}")
-        self._check_rates("dropout_prob", "drop_path_rate", "initializer_range", "layer_norm_eps")
+        self._check_rates("dropout_prob", "drop_path_rate", "initializer_range")
+        self._check_epsilons("layer_norm_eps")
         for name in ("image_size", "pretrain_image_size", "patch_size"):
             self._check(name, is_size, "a positive whole number, or two of them (height, width)")
         self._check_flags("qkv_bias", "use_absolute_position_embeddings", "use_relative_position_embeddings")

@@ -1,0 +1,97 @@
+"""Puts this library's classes where transformers' tests import transformers' own. A pytest plugin (`-p shim`).
+
+The classes are ours as they are. What is added to them here describes them to the harness and does nothing: private
+flags of transformers' PreTrainedModel by which its tests decide what to run.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import vitmatte
+import vitmatte.backbone
+from vitmatte.processing import VitMatteImageProcessor
+
+# By the module of transformers.models that has them.
+NAMES: dict[str, tuple[str, ...]] = {
+    "vitmatte.configuration_vitmatte": ("VitMatteConfig",),
+    "vitmatte.modeling_vitmatte": ("VitMatteForImageMatting",),
+    "vitmatte.image_processing_vitmatte": ("VitMatteImageProcessor",),
+    "vitmatte.image_processing_pil_vitmatte": ("VitMatteImageProcessorPil",),
+    "vitdet.configuration_vitdet": ("VitDetConfig",),
+    "vitdet.modeling_vitdet": ("VitDetModel", "VitDetBackbone"),
+}
+
+# Private flags and lists of PreTrainedModel: nothing to dispatch, to split, to tie, to leave out or to keep in float32.
+FLAGS: dict[str, Any] = {
+    "_supports_sdpa": False,
+    "_supports_flash_attn": False,
+    "_supports_flex_attn": False,
+    "_supports_attention_backend": False,
+    "_can_compile_fullgraph": False,
+    "_can_record_outputs": {},
+    "_compatible_flash_implementations": None,
+    "_no_split_modules": [],
+    "_tied_weights_keys": {},
+    "all_tied_weights_keys": {},
+    "_keep_in_fp32_modules": set(),
+    "_keep_in_fp32_modules_strict": set(),
+    "_keys_to_ignore_on_save": None,
+    "_keys_to_ignore_on_load_missing": None,
+    "_keys_to_ignore_on_load_unexpected": None,
+    "_can_set_experts_implementation": classmethod(lambda cls: False),
+    "_can_set_attn_implementation": classmethod(lambda cls: False),
+    "tp_plan": {},
+    "pp_plan": {},
+}
+
+
+def of_this_library(name: str) -> Any:
+    """The class of ours that goes by this name, or None where there is none."""
+    return getattr(vitmatte, name, None) or getattr(vitmatte.backbone, name, None)
+
+
+def describe() -> None:
+    """Gives our classes the flags that they do not have."""
+    for name in ("VitMatteForImageMatting", "VitDetModel", "VitDetBackbone"):
+        ours = of_this_library(name)
+        for flag, value in FLAGS.items() if ours else ():
+            if not hasattr(ours, flag):
+                setattr(ours, flag, value)
+
+
+class Processor(VitMatteImageProcessor):
+    """Without what AutoImageProcessor adds for its own count of downloads, and with a private name of one method."""
+
+    _pad_image = VitMatteImageProcessor.pad_image
+
+    @classmethod
+    def from_pretrained(cls, name: Any, **arguments: Any) -> Any:
+        return super().from_pretrained(name, **{key: arguments[key] for key in arguments if key != "_from_auto"})
+
+
+Processor.__name__ = "VitMatteImageProcessor"
+
+
+def replace() -> None:
+    """Ours for theirs, in `transformers`, in the package of the model, and in the module where theirs is defined."""
+    import transformers
+
+    for path, names in NAMES.items():
+        places = [transformers, importlib.import_module(f"transformers.models.{path.split('.')[0]}")]
+        if path != "vitmatte.image_processing_vitmatte":  # needs torchvision to be imported
+            places.append(importlib.import_module(f"transformers.models.{path}"))
+        for place in places:
+            for name in names:
+                ours = Processor if "ImageProcessor" in name else of_this_library(name)
+                setattr(place, name, ours)
+
+
+def pytest_configure() -> None:
+    describe()
+    replace()
+
+
+def pytest_collectstart() -> None:
+    replace()  # some of the tests import transformers afresh
