@@ -182,6 +182,7 @@ class VitDetBackbone(Net):
 
     def init_weights(self) -> None:
         """Fresh weights, in place; see `initialise`."""
+        super().init_weights()
         initialise(self)
 
     def get_input_embeddings(self) -> nn.Module:

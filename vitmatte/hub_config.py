@@ -74,6 +74,10 @@ class HubConfig(Fields):
         """`id2label` the other way round."""
         return {label: number for number, label in self.id2label.items()}
 
+    @label2id.setter
+    def label2id(self, value: Mapping[str, Any]) -> None:
+        self.id2label = {number: label for label, number in value.items()}
+
     @property
     def num_labels(self) -> int:
         """How many labels there are."""

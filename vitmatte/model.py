@@ -112,7 +112,8 @@ class VitMatteForImageMatting(Net):
         return output if wanted else output.to_tuple()
 
     def init_weights(self) -> None:
-        """Fresh weights, in place, but for another library's backbone; see `initialise`."""
+        """Fresh weights and running statistics, in place; see `initialise`."""
+        super().init_weights()
         if isinstance(self.backbone, VitDetBackbone):
             self.backbone.init_weights()
         initialise(self)

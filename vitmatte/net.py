@@ -86,8 +86,10 @@ class Net(nn.Module):
             self._require_grads = None
 
     def init_weights(self) -> None:
-        """Fresh weights, in place."""
-        raise NotImplementedError
+        """Fresh weights and running statistics, in place."""
+        for part in self.modules():
+            if callable(fresh := getattr(part, "reset_parameters", None)):
+                fresh()
 
     def _checkpointing(self, on: bool) -> None:
         for part in self.modules():
