@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -99,8 +100,7 @@ def write_matte(path: str | os.PathLike[str], alpha: Tensor) -> None:
     if Path(path).suffix.lower() not in (".png", ".tif", ".tiff"):
         raise ValueError(f"{path}: a matte needs 16 bits; expected a name that ends in .png or .tif")
     levels = (alpha.cpu().double() * 65535).round().numpy().astype(np.uint16)
-    with whole_file(path) as temporary:
-        Image.fromarray(levels).save(temporary)
+    _save(Image.fromarray(levels), path)
 
 
 def write_trimap(path: str | os.PathLike[str], trimap: Tensor) -> None:
@@ -114,8 +114,7 @@ def write_trimap(path: str | os.PathLike[str], trimap: Tensor) -> None:
     if Path(path).suffix.lower() not in (".png", ".tif", ".tiff", ".bmp"):
         raise ValueError(f"{path}: a trimap needs exact values; expected a name that ends in .png, .tif or .bmp")
     levels = (trimap.cpu() * 255).add(0.5).floor().numpy().astype(np.uint8)
-    with whole_file(path) as temporary:
-        Image.fromarray(levels).save(temporary)
+    _save(Image.fromarray(levels), path)
 
 
 def write_image(path: str | os.PathLike[str], image: Tensor, *, profile: bytes | None = None) -> None:
@@ -133,8 +132,20 @@ def write_image(path: str | os.PathLike[str], image: Tensor, *, profile: bytes |
 
     check_name(path, transparent=image.shape[-1] == 4)
     levels = (image.float().cpu() * 255).round().clamp(0, 255).numpy().astype(np.uint8)
+    _save(Image.fromarray(levels), path, icc_profile=profile, quality=95)
+
+
+def _save(picture: Image, path: str | os.PathLike[str], **how: Any) -> None:
+    """Writes a picture in the format that its name says, whole or not at all.
+
+    Pillow's own writing to a file takes a write that was cut short by a full disk for a whole one.
+    """
+    from PIL import Image
+
+    content = BytesIO()
+    picture.save(content, Image.registered_extensions()[Path(path).suffix.lower()], **how)
     with whole_file(path) as temporary:
-        Image.fromarray(levels).save(temporary, icc_profile=profile, quality=95)
+        temporary.write_bytes(content.getbuffer())
 
 
 def check_name(path: str | os.PathLike[str], *, transparent: bool) -> None:
