@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 CONFIG_NAME = "config.json"
 PREPROCESSOR_NAME = "preprocessor_config.json"
+MOST_JSON = 2**24  # bytes of a configuration file; real ones have a few thousand
+MOST_BLOCKS = 1000  # real nets have up to 48
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish")
 
 
@@ -26,9 +28,12 @@ def pair(value: int | list[int] | tuple[int, int]) -> tuple[int, int]:
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The object in a JSON file. Raises ValueError that names the file when it holds none."""
+    size = os.stat(path).st_size
+    if size > MOST_JSON:
+        raise ValueError(f"{path} has {size:,} bytes, too many for a configuration; it is another kind of file")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a JSON {type(content).__name__}; expected an object")
@@ -149,8 +154,9 @@ class VitDetConfig(_Fields):
 
     def __post_init__(self) -> None:
         self._check_counts("hidden_size", "num_hidden_layers", "num_attention_heads", "num_channels")
+        self._check("num_hidden_layers", lambda v: v <= MOST_BLOCKS, f"at most {MOST_BLOCKS}")
         self._check("num_attention_heads", lambda v: self.hidden_size % v == 0, f"a divisor of {self.hidden_size}")
-        self._check("mlp_ratio", lambda v: _is_number(v) and self.hidden_size * v >= 1, "a positive number")
+        self._check("mlp_ratio", lambda v: _is_number(v) and 1 <= self.hidden_size * v < 1e9, "a positive number")
         self._check("hidden_act", lambda v: v in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}")
         self._check_rates("dropout_prob", "drop_path_rate", "initializer_range", "layer_norm_eps")
         for name in ("image_size", "pretrain_image_size", "patch_size"):
@@ -170,9 +176,11 @@ class VitDetConfig(_Fields):
     def _check_stages(self) -> None:
         names = self.stage_names
         if self.out_features is not None:
+            self._check("out_features", bool, "at least one name")
             self._as_list("out_features", lambda v: v in names, f"names out of {names[0]}, {names[1]} to {names[-1]}")
         if self.out_indices is not None:
             last = len(names) - 1
+            self._check("out_indices", bool, "at least one number")
             self._as_list("out_indices", lambda v: _is_int(v) and -last - 1 <= v <= last, f"numbers from 0 to {last}")
             if self.out_features is not None and [names[i] for i in self.out_indices] != self.out_features:
                 self._fail("out_indices", f"the numbers of out_features {self.out_features}")
