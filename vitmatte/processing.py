@@ -4,7 +4,7 @@ the part of it that inference on tensors needs."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from .size import SizeContract, Span
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HUB_MEAN, HUB_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 DIVISOR = 32
+MOST_DIVISOR = 1024  # pixels; every picture is padded to a multiple
+LARGEST = 1e6  # of a preprocessor_config.json's numbers
 
 
 @dataclass(frozen=True)
@@ -204,14 +206,22 @@ class VitMatteImageProcessor:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> VitMatteImageProcessor:
-        """From the content of a preprocessor_config.json."""
-        return cls(**{k: v for k, v in values.items() if k != "image_processor_type"})
+        """From the content of a preprocessor_config.json; null stands for the default.
+
+        Raises:
+            ValueError: for a value that no picture could be processed with; the message names it.
+        """
+        known = (*OWN, "size_divisor")
+        processor = cls(**{k: values[k] for k in known if values.get(k) is not None})
+        processor.extra = {k: v for k, v in values.items() if k not in (*known, "image_processor_type")}
+        for name, (ok, expected) in OWN.items():
+            if not ok(value := getattr(processor, name)):
+                raise ValueError(f"{name} is {value!r:.200}; expected {expected}")
+        return processor
 
     def to_dict(self) -> dict[str, Any]:
         """As written to preprocessor_config.json."""
-        names = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "do_pad",
-                 "size_divisibility")
-        own = {name: getattr(self, name) for name in names}
+        own = {name: getattr(self, name) for name in OWN}
         return {**self.extra, **own, "image_processor_type": type(self).__name__}
 
     @classmethod
@@ -223,7 +233,11 @@ class VitMatteImageProcessor:
         if not folder.exists():
             folder = fetch_repository(str(name_or_path), weights=False, **hub)
         path = folder / PREPROCESSOR_NAME if folder.is_dir() else folder
-        return cls.from_dict(read_json(path))
+        values = read_json(path)
+        try:
+            return cls.from_dict(values)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes preprocessor_config.json."""
@@ -231,6 +245,32 @@ class VitMatteImageProcessor:
 
         with whole_file(Path(folder) / PREPROCESSOR_NAME) as path:
             path.write_text(json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+def _is_triple(value: Any, least: float = -LARGEST) -> bool:
+    numbers = value if isinstance(value, (list, tuple)) else [value] * 3
+    return len(numbers) == 3 and all(_is_number(number) and number > least for number in numbers)
+
+
+# The keys of a preprocessor_config.json that count here, and what each may hold.
+OWN: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "do_rescale": (_is_flag, "true or false"),
+    "rescale_factor": (_is_number, "a number"),
+    "do_normalize": (_is_flag, "true or false"),
+    "image_mean": (_is_triple, "a number, or one for each of 3 channels"),
+    "image_std": (lambda value: _is_triple(value, 1 / LARGEST), "a positive number, or one for each of 3 channels"),
+    "do_pad": (_is_flag, "true or false"),
+    "size_divisibility": (lambda value: isinstance(value, int) and _is_number(value) and 1 <= value <= MOST_DIVISOR,
+                          f"a whole number from 1 to {MOST_DIVISOR}"),
+}
 
 
 def _first(*values: Any) -> Any:
