@@ -60,7 +60,8 @@ ARROWS = {
 # The same for training: the modules beside it, and what of the library.
 TRAINING_ARROWS = {
     "__init__": (set(), set()),
-    "recipe": (set(), {"checks", "config", "execution", "loss"}),
+    "from_json": (set(), set()),
+    "recipe": ({"from_json"}, {"checks", "config", "execution", "loss"}),
     "pictures": ({"recipe"}, {"image_files"}),
     "placing": ({"pictures"}, set()),
     "optics": (set(), set()),
