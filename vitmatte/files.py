@@ -36,7 +36,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and str(path) not in str(error):
             told = f"{path} could not be written: {error.strerror or error}"
-            raise OSError(*filter(None, [error.errno]), told) from error  # a number chooses the class: PermissionError...
+            # With a number it becomes PermissionError and so on by itself.
+            raise (OSError(error.errno, told) if error.errno else OSError(told)) from error
         raise
 
 
