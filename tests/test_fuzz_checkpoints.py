@@ -68,7 +68,7 @@ def outcome_of(path: Path, *, folded: bool, state=None) -> str:
     return outcome
 
 
-@fuzzed(60, layout=st.sampled_from(sorted(LAYOUTS)), changes=DAMAGE, name=st.sampled_from(NAMES), config=st.booleans(),
+@fuzzed(30, layout=st.sampled_from(sorted(LAYOUTS)), changes=DAMAGE, name=st.sampled_from(NAMES), config=st.booleans(),
         folded=st.booleans())
 def test_damaged(tmp_path, layout, changes, name, config, folded):
     path = write(tmp_path, name, damaged(LAYOUTS[layout], changes), config)
@@ -126,7 +126,7 @@ def retyped(state, dtype):
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
 
 
-@fuzzed(60, replaced=st.dictionaries(KEYS, VALUES, max_size=3),
+@fuzzed(30, replaced=st.dictionaries(KEYS, VALUES, max_size=3),
         removed=st.lists(st.sampled_from(sorted(STATE)), max_size=3),
         dtype=st.sampled_from((torch.float32, *REAL, torch.int8, torch.float8_e4m3fn)), zipped=st.booleans(),
         nested=st.sampled_from((None, "model", "state_dict", "net")), config=st.booleans(), folded=st.booleans())
@@ -153,7 +153,7 @@ ENTRY = st.fixed_dictionaries({}, optional={
 })
 
 
-@fuzzed(60, changed=st.dictionaries(st.sampled_from(sorted(STATE)) | st.sampled_from(("__metadata__", "x", "")), ENTRY,
+@fuzzed(30, changed=st.dictionaries(st.sampled_from(sorted(STATE)) | st.sampled_from(("__metadata__", "x", "")), ENTRY,
                                     max_size=3),
         length=st.none() | st.sampled_from((0, 1, 8, 10**8, 10**8 + 1, 2**31, 2**63, 2**64 - 1)), config=st.booleans(),
         text=st.none() | st.sampled_from((b"[]", b"{}", b"null", b"[" * 5000, b'{"a":' * 3000, b" " * 100,

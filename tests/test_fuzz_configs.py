@@ -57,7 +57,7 @@ NET_KEYS = [(name,) for name in NETS] + [("backbone_config", name) for name in N
     ("use_pretrained_backbone",), ("backbone",), ("self",), ("extra",)]
 
 
-@fuzzed(100, changes=st.dictionaries(st.sampled_from(NET_KEYS), JSON, min_size=1, max_size=3), folded=st.booleans())
+@fuzzed(40, changes=st.dictionaries(st.sampled_from(NET_KEYS), JSON, min_size=1, max_size=3), folded=st.booleans())
 def test_configs(tmp_path, changes, folded):
     path = write(tmp_path, "model.safetensors", LAYOUTS["hub"])
     described = path.with_name(CONFIG_NAME)
@@ -89,7 +89,7 @@ TEXTS = {
 }
 
 
-@fuzzed(60, text=st.sampled_from(sorted(TEXTS)), changes=st.just([]) | DAMAGE,
+@fuzzed(30, text=st.sampled_from(sorted(TEXTS)), changes=st.just([]) | DAMAGE,
         read=st.sampled_from((VitMatteConfig.from_pretrained, VitMatteImageProcessor.from_pretrained, read_recipe)))
 def test_texts(tmp_path, text, changes, read):
     path = write(tmp_path, CONFIG_NAME, damaged(TEXTS[text], changes))
@@ -107,7 +107,7 @@ def test_a_file_too_large_for_a_config_is_not_read(tmp_path):
 PROCESSOR_KEYS = [*VitMatteImageProcessor().to_dict(), "size_divisor", "self", "cls", "images", "extra"]
 
 
-@fuzzed(100, changes=st.dictionaries(st.sampled_from(PROCESSOR_KEYS), JSON, min_size=1, max_size=3))
+@fuzzed(40, changes=st.dictionaries(st.sampled_from(PROCESSOR_KEYS), JSON, min_size=1, max_size=3))
 def test_preprocessor_configs(tmp_path, changes):
     path = write(tmp_path, PREPROCESSOR_NAME, dumped({**VitMatteImageProcessor().to_dict(), **changes}))
     outcome, processor = judged(lambda: VitMatteImageProcessor.from_pretrained(tmp_path), path)
@@ -140,7 +140,7 @@ RECIPE_KEYS = [key for key in keys_of(RECIPE) if key[0] != "model" or len(key) <
     (name,) for name in Recipe.__dataclass_fields__] + [("mixture", "x"), ("schedule", "self"), ("self",)]
 
 
-@fuzzed(100, changes=st.dictionaries(st.sampled_from(RECIPE_KEYS), JSON, min_size=1, max_size=3))
+@fuzzed(40, changes=st.dictionaries(st.sampled_from(RECIPE_KEYS), JSON, min_size=1, max_size=3))
 def test_recipes(tmp_path, changes):
     path = write(tmp_path, "recipe.json", dumped(replaced(RECIPE, changes)))
     outcome, recipe = judged(lambda: read_recipe(path), path)

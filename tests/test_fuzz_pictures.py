@@ -89,7 +89,7 @@ def write(folder: Path, name: str, content: bytes) -> Path:
     return folder / name
 
 
-@fuzzed(150, picture=st.sampled_from(sorted(PICTURES)), changes=DAMAGE, name=st.sampled_from(NAMES),
+@fuzzed(60, picture=st.sampled_from(sorted(PICTURES)), changes=DAMAGE, name=st.sampled_from(NAMES),
         kind=st.sampled_from(sorted(READ)))
 def test_damaged(tmp_path, picture, changes, name, kind):
     return outcome_of(write(tmp_path, name, damaged(PICTURES[picture], changes)), kind)
@@ -122,7 +122,7 @@ def zeros(count: int, level: int) -> bytes:
 SIDES = st.sampled_from((0, 1, 24, 40, 2**11, 2**12, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1))
 
 
-@fuzzed(60, width=SIDES, height=SIDES, depth=st.sampled_from((1, 2, 4, 8, 16, 32, 0)), colour=st.integers(0, 7),
+@fuzzed(30, width=SIDES, height=SIDES, depth=st.sampled_from((1, 2, 4, 8, 16, 32, 0)), colour=st.integers(0, 7),
         interlaced=st.integers(0, 2), kind=st.sampled_from(sorted(READ)), data=st.sampled_from((0, 100, 2**14, 2**22)),
         extra=st.sampled_from((b"", b"zTXt", b"iCCP", b"eXIf", b"tRNS", b"PLTE", b"acTL")),
         level=st.sampled_from((0, 9)))
@@ -145,7 +145,7 @@ TAG = st.tuples(st.integers(1, 13), st.sampled_from((0, 1, 2, 3, 4, 2**16, 2**31
                 st.sampled_from((0, 1, 2, 3, 4, 5, 7, 8, 16, 24, 32, 40, 64, 2**12, 2**16, 2**31, 2**32 - 1)))
 
 
-@fuzzed(60, order=st.sampled_from("<>"), kind=st.sampled_from(sorted(READ)), size=st.sampled_from((0, 100, 2**14)),
+@fuzzed(30, order=st.sampled_from("<>"), kind=st.sampled_from(sorted(READ)), size=st.sampled_from((0, 100, 2**14)),
         changed=st.dictionaries(st.sampled_from((256, 257, 258, 259, 262, 273, 274, 277, 278, 279, 284, 317, 322, 323,
                                                  324, 325, 338, 339, 347, 34675, 34665)), TAG, min_size=1, max_size=4))
 def test_tiffs_that_declare_too_much(tmp_path, order, kind, size, changed):
@@ -161,7 +161,7 @@ HEADERS = {
 }
 
 
-@fuzzed(60, name=st.sampled_from(sorted(HEADERS)), place=st.integers(0, 9), order=st.sampled_from("<>"),
+@fuzzed(30, name=st.sampled_from(sorted(HEADERS)), place=st.integers(0, 9), order=st.sampled_from("<>"),
         value=SIDES, size=st.sampled_from("HI"), kind=st.sampled_from(sorted(READ)))
 def test_headers_of_other_formats(tmp_path, name, place, order, value, size, kind):
     content, places = HEADERS[name]

@@ -310,8 +310,8 @@ def _empty_net(config: VitMatteConfig, where: str, **how: Any) -> VitMatteForIma
     """A net without weights; ValueError for a configuration of sizes that no machine could hold."""
     try:
         return VitMatteForImageMatting(config, device="meta", **how)
-    except NotImplementedError:
-        raise
+    except NotImplementedError as error:
+        raise NotImplementedError(f"{where}: {error}") from error
     except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
         raise ValueError(f"{where}: a net of its configuration cannot be built ({str(error).splitlines()[0][:200]}); "
                          "the configuration is damaged") from error

@@ -44,7 +44,7 @@ class _Fields:
     """Checks shared by both configurations; every message names class, field, value and constraint."""
 
     def _fail(self, name: str, expected: str) -> None:
-        raise ValueError(f"{type(self).__name__}: {name} is {getattr(self, name)!r}; expected {expected}")
+        raise ValueError(f"{type(self).__name__}: {name} is {getattr(self, name)!r:.200}; expected {expected}")
 
     def _check(self, name: str, ok: Callable[[Any], bool], expected: str) -> None:
         value = getattr(self, name)
@@ -224,7 +224,7 @@ class VitDetConfig(_Fields):
     def from_dict(cls, values: Mapping[str, Any]) -> VitDetConfig:
         """From the content of a config.json; keys that are no arguments go to `extra`."""
         if values.get("model_type", cls.model_type) != cls.model_type:
-            raise ValueError(f"VitDetConfig: model_type is {values['model_type']!r}; expected {cls.model_type!r}")
+            raise ValueError(f"VitDetConfig: model_type is {values['model_type']!r:.200}; expected {cls.model_type!r}")
         return cls(**cls._split(values))
 
     def to_dict(self) -> dict[str, Any]:
@@ -329,7 +329,7 @@ class VitMatteConfig(_Fields):
         if isinstance(self.backbone_config, VitDetConfig):
             wanted = "use_pretrained_backbone=True"
         elif isinstance(self.backbone_config, dict):
-            wanted = f"backbone_config with model_type {self.backbone_config['model_type']!r}"
+            wanted = f"backbone_config with model_type {self.backbone_config['model_type']!r:.200}"
         else:
             wanted = f"backbone={self.backbone!r}"
         raise NotImplementedError(
@@ -344,7 +344,7 @@ class VitMatteConfig(_Fields):
             ValueError: when `model_type` says that it is another model's, or a value is unsupported.
         """
         if values.get("model_type", cls.model_type) != cls.model_type:
-            raise ValueError(f"model_type is {values['model_type']!r}; expected {cls.model_type!r}: "
+            raise ValueError(f"model_type is {values['model_type']!r:.200}; expected {cls.model_type!r}: "
                              "this is the configuration of another model")
         return cls(**cls._split(values))
 

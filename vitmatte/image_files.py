@@ -92,7 +92,8 @@ def read_mask(path: str | os.PathLike[str]) -> Tensor:
 def read_profile(path: str | os.PathLike[str]) -> bytes | None:
     """The picture's ICC colour profile, to be written with what is made of it."""
     with _opened(path) as picture:
-        return picture.info.get("icc_profile")
+        profile = picture.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and profile else None
 
 
 def write_matte(path: str | os.PathLike[str], alpha: Tensor) -> None:
