@@ -84,8 +84,8 @@ def read_pickle(path: Path, *, mapped: bool = True, device: torch.device | str =
                              "Save its state dict alone, best as .safetensors") from error
         raise ValueError(f"{path} is not a PyTorch weights file, or is damaged ({_first(error)})") from error
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, OverflowError, MemoryError,
-            IndexError, AssertionError, zipfile.BadZipFile) as error:
-        if str(error).startswith(str(path)):  # ours already
+            IndexError, AssertionError, OSError, zipfile.BadZipFile) as error:
+        if str(path) in str(error):  # ours, or the system's about the file itself
             raise
         raise ValueError(f"{path} ({path.stat().st_size:,} bytes) is not a PyTorch weights file, or is cut short or "
                          f"damaged ({_first(error)}); download it again") from error
