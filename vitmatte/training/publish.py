@@ -16,6 +16,7 @@ from ..checkpoint import load_net
 from ..files import whole_file
 from ..hub_config import CONFIG_NAME
 from ..processing import IMAGENET_MEAN, IMAGENET_STD, VitMatteImageProcessor
+from ..weights_file import write_safetensors
 
 
 def publish(source: Path, target: Path) -> None:
@@ -28,8 +29,6 @@ def publish(source: Path, target: Path) -> None:
     Raises:
         FileNotFoundError, ValueError: as `checkpoint.load_net`.
     """
-    from safetensors.torch import save_file
-
     net = load_net(source)
     target.mkdir(parents=True, exist_ok=True)
     described = {"architectures": ["VitMatteForImageMatting"], "torch_dtype": "float16", **net.config.to_dict()}
@@ -43,7 +42,7 @@ def publish(source: Path, target: Path) -> None:
         path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     VitMatteImageProcessor(image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD).save_pretrained(target)
     with whole_file(target / "model.safetensors") as path:
-        save_file({name: halved(name, value) for name, value in state.items()}, path, {"format": "pt"})
+        write_safetensors(path, {name: halved(name, value) for name, value in state.items()})
 
 
 def halved(name: str, value: Tensor) -> Tensor:
