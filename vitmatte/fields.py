@@ -60,7 +60,7 @@ def keeps_unknown(cls: type[F]) -> type[F]:
             if name != "model_type":
                 setattr(self, name, value)
 
-    cls.__init__ = init  # type: ignore[method-assign]
+    cls.__init__ = init  # type: ignore[method-assign, assignment]
     return cls
 
 

@@ -221,17 +221,19 @@ def first(*values: Any) -> Any:
 def one_divisor(size_divisibility: int | None, size_divisor: int | None, default: int) -> int:
     """The divisor that is given under either name, else the default; ValueError for none that can be."""
     if None not in (size_divisibility, size_divisor) and size_divisibility != size_divisor:
-        raise ValueError(f"size_divisibility is {size_divisibility} and size_divisor {size_divisor}; they are two "
-                         "names of one argument: give one of them, or equal ones")
+        raise ValueError(f"size_divisibility is {size_divisibility!r:.200} and size_divisor {size_divisor!r:.200}; "
+                         "they are two names of one argument: give one of them, or equal ones")
     divisor = first(size_divisor, size_divisibility, default)
     if not isinstance(divisor, int) or isinstance(divisor, bool) or divisor < 1:
-        raise ValueError(f"size_divisor is {divisor!r}; expected a whole number of at least 1")
+        raise ValueError(f"size_divisor is {divisor!r:.200}; expected a whole number of at least 1")
     return divisor
 
 
 def numbers(name: str, value: float | Sequence[float], channels: int) -> tuple[float, ...]:
     """One number for each channel, of an argument that gives them all or one for all."""
     listed = _listed(value)
+    if not isinstance(listed, (float, list)):
+        raise ValueError(f"{name} is {value!r:.200}; expected a number, or one for each of {channels} channels")
     given = (listed,) * channels if isinstance(listed, float) else tuple(listed)
     if len(given) != channels:
         raise ValueError(f"{name} {list(given)} has {len(given)} numbers; expected one, or one for each of "
@@ -241,5 +243,11 @@ def numbers(name: str, value: float | Sequence[float], channels: int) -> tuple[f
     return given
 
 
-def _listed(value: float | Sequence[float]) -> Any:
-    return float(value) if np.ndim(value) == 0 else [float(number) for number in value]  # type: ignore
+def _listed(value: Any) -> Any:
+    """A number, or a list of them, as such; what is neither stays what it is, and `check` refuses it."""
+    if isinstance(value, (str, bytes, dict)):
+        return value
+    try:
+        return float(value) if np.ndim(value) == 0 else [float(number) for number in value]
+    except (TypeError, ValueError):
+        return value
