@@ -66,17 +66,17 @@ def test_lists_are_copied():
     (VitMatteConfig, {"backbone_config": 3}, "backbone_config is 3; expected a VitDetConfig, a"),
     (VitMatteConfig, {"backbone": "resnet50", "backbone_config": VitDetConfig(hidden_size=384)}, "one of the two"),
     (VitMatteConfig, {"backbone_kwargs": {"a": 1}, "backbone_config": VitDetConfig(hidden_size=384)}, "one of the two"),
-    (VitMatteConfig, {"backbone_config": {"hidden_size": 384, "patch_size": 8}}, "patch_size of 16"),
+    (VitMatteConfig, {"backbone_config": {"hidden_size": 384, "patch_size": 8}}, "a patch_size of 8; expected 16"),
 ])
 def test_refusals_name_the_field(kind, values, said):
     with pytest.raises(ValueError, match=kind.__name__) as error:
-        kind(**values)
+        kind(**values).check()
     assert said in str(error.value)
 
 
 def test_other_models_configurations_are_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
-    with pytest.raises(ValueError, match=r"config\.json: model_type is 'clip'"):
+    with pytest.raises(ValueError, match=r"config\.json: VitMatteConfig: model_type is 'clip'"):
         VitMatteConfig.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(ValueError, match="holds a JSON list; expected an object"):

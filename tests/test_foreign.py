@@ -55,7 +55,7 @@ def timm():
         pytest.skip("timm is not installed")
 
 
-def same_as_transformers(backbone, hidden, height, width, tmp_path):
+def same_as_transformers(backbone, hidden, height, width, tmp_path, *, states=True):
     theirs = transformers.VitMatteForImageMatting(
         transformers.VitMatteConfig(backbone_config=backbone, hidden_size=hidden, **DECODER)
     )
@@ -64,11 +64,11 @@ def same_as_transformers(backbone, hidden, height, width, tmp_path):
     ours.load_state_dict(theirs.state_dict())
     pixels = random_input(height, width, batch=2)
     with torch.no_grad():
-        expected = theirs(pixels, output_hidden_states=True)
-        found = ours(pixels, output_hidden_states=True)
+        expected = theirs(pixels, output_hidden_states=states)
+        found = ours(pixels, output_hidden_states=states)
     assert expected.alphas.std() > SPREAD
     assert_close(found.alphas, expected.alphas, 1e-6)
-    for a, b in zip(found.hidden_states, expected.hidden_states or found.hidden_states, strict=True):
+    for a, b in zip(found.hidden_states or (), expected.hidden_states or (), strict=True):
         assert_close(a, b, 1e-6)
     ours.save_pretrained(tmp_path)
     with torch.no_grad():
@@ -87,7 +87,8 @@ def test_alphas_are_those_of_transformers(backbone, hidden, tmp_path):
 
 def test_alphas_with_timm_are_those_of_transformers(timm, tmp_path):
     backbone = transformers.TimmBackboneConfig(backbone="vit_tiny_patch16_224", num_channels=4)
-    same_as_transformers(backbone, 192, 224, 224, tmp_path)
+    # Asked for hidden states, transformers raises IndexError for a timm ViT.
+    same_as_transformers(backbone, 192, 224, 224, tmp_path, states=False)
 
 
 @pytest.mark.parametrize(("name", "hidden", "arguments"), [

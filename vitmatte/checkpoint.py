@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .config import CONFIG_NAME, VitMatteConfig
-from .files import whole_file
+from .config import VitMatteConfig
+from .hub_config import CONFIG_NAME
 from .model import VitMatteForImageMatting
 from .vitdet_config import VitDetConfig
 
@@ -308,9 +308,10 @@ def load_state(net: nn.Module, state: State, *, where: str, layout: str = "hub")
 def load_net(
     path: str | os.PathLike[str],
     *,
+    config: VitMatteConfig | None = None,
     operations: Any = nn,
     folded: bool = False,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = torch.float32,
     device: torch.device | str = "cpu",
 ) -> VitMatteForImageMatting:
     """Loads a net, in evaluation mode.
@@ -318,40 +319,37 @@ def load_net(
     Args:
         path: a folder with weights, or a weights file. A config.json counts beside model.safetensors and
             pytorch_model.bin; otherwise the configuration is inferred.
+        config: instead of those.
         operations: see `VitMatteForImageMatting`.
         folded: fold BatchNorms into convolutions, for inference.
-        dtype: of the parameters.
+        dtype: of the parameters; None for the file's own.
         device: where to.
 
     Raises:
         FileNotFoundError, ValueError: see the functions of this module.
     """
+    weights, state, layout, config = read_net(path, config)
+    if folded:
+        state = fold_batch_norm(state, config)
+    state = placed(state, device, dtype)
+    net = VitMatteForImageMatting(config, operations=operations, folded=folded, device="meta")
+    load_state(net, state, where=str(weights), layout=layout)
+    if net.foreign is not None:  # buffers which are in no file
+        net.backbone.to(device, dtype)
+    return net.eval()
+
+
+def read_net(path: str | os.PathLike[str], config: VitMatteConfig | None) -> tuple[Path, State, str, VitMatteConfig]:
+    """(weights file, its tensors, their layout, the configuration)."""
     weights = find_weights(path)
     state, layout = canonical_state(read_tensors(weights), str(weights))
     described = weights.with_name(CONFIG_NAME)
     # In a folder of many nets config.json belongs to the one with the standard name; the others' shapes tell.
-    if weights.name in WEIGHTS_NAMES and described.is_file():
-        config = VitMatteConfig.from_pretrained(described)
-    else:
-        config = infer_config(state, str(weights))
-    if folded:
-        state = fold_batch_norm(state, config)
-    state = {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in state.items()}
-    net = VitMatteForImageMatting(config, operations=operations, folded=folded, device="meta")
-    load_state(net, state, where=str(weights), layout=layout)
-    return net.eval()
+    if config is None and weights.name in WEIGHTS_NAMES and described.is_file():
+        config = VitMatteConfig.from_json_file(described)
+    return weights, state, layout, config or infer_config(state, str(weights))
 
 
-def save_net(net: VitMatteForImageMatting, folder: str | os.PathLike[str]) -> None:
-    """Writes config.json and model.safetensors to a folder; see `VitMatteForImageMatting.save_pretrained`."""
-    from safetensors.torch import save_file
-
-    if net.folded:
-        raise ValueError("this net's BatchNorms are folded into its convolutions; save the one that from_pretrained "
-                         "gives instead")
-    folder = Path(folder)
-    with whole_file(folder / CONFIG_NAME) as path:
-        path.write_text(net.config.to_json(), encoding="utf-8")
-    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    with whole_file(folder / WEIGHTS_NAMES[0]) as path:
-        save_file(tensors, path, metadata={"format": "pt"})
+def placed(state: State, device: torch.device | str, dtype: torch.dtype | None) -> State:
+    """Tensors on a device, floating-point ones in a type (None: as they are)."""
+    return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in state.items()}

@@ -7,24 +7,20 @@ kept in `extra` and written back.
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from copy import deepcopy
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from .fields import Fields, as_json, is_int, read_json
+from .fields import as_json, is_int, keeps_unknown
+from .hub_config import HubConfig
 from .vitdet_config import VitDetConfig, pair, vitmatte_small_backbone
 
-CONFIG_NAME = "config.json"
 PREPROCESSOR_NAME = "preprocessor_config.json"
 CHANNELS = 4  # RGB and trimap
 
 
-@dataclass(frozen=True)
-class VitMatteConfig(Fields):
+@keeps_unknown
+@dataclass
+class VitMatteConfig(HubConfig):
     """A ViTMatte: backbone, convolution stream and fusion blocks (Yao et al., arXiv 2305.15272).
 
     Without arguments it describes vitmatte-small-composition-1k. The backbone is a ViTDet, built in, or any other
@@ -46,10 +42,12 @@ class VitMatteConfig(Fields):
         extra: keys of a config.json that are none of the above.
 
     Raises:
-        ValueError: for a value that is not as described, or for two arguments that exclude each other.
+        ValueError: for a value that is not as described, or for two arguments that exclude each other. Whether the
+            values go together is seen when a net is built; see `check`.
     """
 
     model_type: ClassVar[str] = "vitmatte"
+    sub_configs: ClassVar[dict[str, Any]] = {"backbone_config": VitDetConfig}
 
     backbone_config: VitDetConfig | dict[str, Any] | None = None
     backbone: str | None = None
@@ -64,21 +62,37 @@ class VitMatteConfig(Fields):
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._check_values()
+        if self.backbone is None:
+            self._check_without_name()
+        elif self.backbone_config is not None:
+            self._fail("backbone", "nothing, because backbone_config is given too; give one of the two")
+        self._assigned("backbone_config")
+
+    def _check_values(self) -> None:
         self._check_counts("hidden_size")
-        self._check_rates("batch_norm_eps", "initializer_range")
+        self._check_rates("initializer_range")
+        self._check_epsilons("batch_norm_eps")
         self._check_flags("use_pretrained_backbone", "use_timm_backbone")
         for name in ("convstream_hidden_sizes", "fusion_hidden_sizes"):
             self._as_list(name, lambda v: is_int(v) and v >= 1, "a list of positive whole numbers")
+        self._check("backbone", lambda v: v is None or (isinstance(v, str) and v != ""), "a name, or None")
+        self._check("backbone_kwargs", lambda v: v is None or isinstance(v, dict), "a dict, or None")
+
+    def check(self) -> None:
+        """Raises ValueError unless the values go together, those of a ViTDet backbone included."""
         if len(self.fusion_hidden_sizes) != len(self.convstream_hidden_sizes) + 1:
             self._fail("fusion_hidden_sizes", f"{len(self.convstream_hidden_sizes) + 1} numbers, one more than "
                                               f"convstream_hidden_sizes {self.convstream_hidden_sizes}")
-        self._check("backbone", lambda v: v is None or (isinstance(v, str) and v != ""), "a name, or None")
-        self._check("backbone_kwargs", lambda v: v is None or isinstance(v, dict), "a dict, or None")
-        if self.backbone is None:
-            self._check_without_name()
-            self._read_backbone_config()
-        elif self.backbone_config is not None:
-            self._fail("backbone", "nothing, because backbone_config is given too; give one of the two")
+        vitdet = self.vitdet
+        if vitdet is None:
+            return
+        vitdet.check()
+        if vitdet.hidden_size != self.hidden_size:
+            self._fail("hidden_size", f"{vitdet.hidden_size}, the hidden_size of backbone_config")
+        if set(pair(vitdet.patch_size)) != {self.stride}:
+            raise ValueError(f"VitMatteConfig: backbone_config has a patch_size of {vitdet.patch_size}; expected "
+                             f"{self.stride}, because {len(self.fusion_hidden_sizes)} fusion blocks enlarge by that")
 
     def _check_without_name(self) -> None:
         """What says how to load a backbone by name excludes a configuration, and says nothing without a name."""
@@ -91,8 +105,11 @@ class VitMatteConfig(Fields):
         if self.backbone_config is None:
             object.__setattr__(self, "backbone_config", vitmatte_small_backbone())
 
-    def _read_backbone_config(self) -> None:
+    def _assigned(self, name: str) -> None:
+        """Takes a backbone's configuration in any form."""
         config: Any = self.backbone_config
+        if name != "backbone_config" or (config is None and self.backbone is not None):
+            return
         kind = getattr(config, "model_type", None)
         if not isinstance(config, (VitDetConfig, dict)) and kind and hasattr(config, "to_dict"):
             config = {**config.to_dict(), "model_type": kind}  # an object of transformers
@@ -101,12 +118,6 @@ class VitMatteConfig(Fields):
         if not isinstance(config, (VitDetConfig, dict)):
             self._fail("backbone_config", "a VitDetConfig, a configuration of transformers, or a dict")
         object.__setattr__(self, "backbone_config", config if isinstance(config, VitDetConfig) else as_json(config))
-        if isinstance(config, VitDetConfig):
-            if config.hidden_size != self.hidden_size:
-                self._fail("hidden_size", f"{config.hidden_size}, the hidden_size of backbone_config")
-            if set(pair(config.patch_size)) != {self.stride}:
-                self._fail("backbone_config", f"a patch_size of {self.stride}, because {len(self.fusion_hidden_sizes)} "
-                                              f"fusion blocks enlarge by that; patch_size is {config.patch_size}")
 
     @property
     def vitdet(self) -> VitDetConfig | None:
@@ -126,23 +137,9 @@ class VitMatteConfig(Fields):
         """Pixels to a place of the feature map that the decoder takes: each fusion block enlarges by two."""
         return 2 ** len(self.fusion_hidden_sizes)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> VitMatteConfig:
-        """From the content of a config.json; keys that are no arguments go to `extra`.
-
-        Raises:
-            ValueError: when `model_type` says that it is another model's, or a value is unsupported.
-        """
-        if values.get("model_type", cls.model_type) != cls.model_type:
-            raise ValueError(f"model_type is {values['model_type']!r}; expected {cls.model_type!r}: "
-                             "this is the configuration of another model")
-        return cls(**cls._split(values))
-
     def to_dict(self) -> dict[str, Any]:
         """As written to config.json: loads here, in transformers, and without loss of the hub's keys."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        extra = values.pop("extra")
-        values["backbone_config"] = deepcopy(self.backbone_config)
+        values = super().to_dict()
         if isinstance(self.backbone_config, VitDetConfig):
             values["backbone_config"] = self.backbone_config.to_dict()
         if self.backbone is None:
@@ -150,19 +147,4 @@ class VitMatteConfig(Fields):
             for name in ("backbone", "backbone_kwargs", "use_pretrained_backbone", "use_timm_backbone"):
                 if not values[name]:
                     del values[name]
-        return {**extra, "model_type": self.model_type, **values}
-
-    @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> VitMatteConfig:
-        """Reads config.json from a folder (or the file itself); FileNotFoundError, ValueError."""
-        path = Path(folder)
-        path = path / CONFIG_NAME if path.is_dir() else path
-        values = read_json(path)
-        try:
-            return cls.from_dict(values)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: {error}") from error
-
-    def to_json(self) -> str:
-        """`to_dict` as the text of a config.json."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        return values

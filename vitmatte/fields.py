@@ -1,13 +1,19 @@
-"""Checked fields of a configuration, shared by all of them; and reading their JSON."""
+"""Checked fields of a configuration, what it keeps besides them, and reading JSON."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
+from difflib import get_close_matches
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
+
+TOO_CLOSE = 0.88  # similarity from which an unknown name is taken for a misspelt one
+
+F = TypeVar("F", bound="Fields")
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -29,8 +35,72 @@ def as_json(values: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"a configuration holds what JSON does not: {error}") from error
 
 
+def keeps_unknown(cls: type[F]) -> type[F]:
+    """Makes a dataclass' constructor keep keywords it does not know in `extra`, as transformers' configurations do.
+
+    It raises TypeError for a keyword that looks like a misspelt argument.
+    """
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    plain = cls.__init__
+
+    @wraps(plain)
+    def init(self: Any, *args: Any, **values: Any) -> None:
+        unknown = {k: values.pop(k) for k in list(values) if k not in known}
+        for name in unknown:
+            if close := get_close_matches(name, known, 1, TOO_CLOSE):
+                raise TypeError(f"{cls.__name__}: unknown argument {name!r}; did you mean {close[0]!r}?")
+        values["extra"] = dict(values.get("extra", {}))
+        plain(self, *args, **values)
+        self.__dict__["_ready"] = True
+        for name, value in unknown.items():
+            if name != "model_type":
+                setattr(self, name, value)
+
+    cls.__init__ = init  # type: ignore[method-assign]
+    return cls
+
+
 class Fields:
-    """Checks shared by both configurations; every message names class, field, value and constraint."""
+    """What both configurations share. Every message names class, field, value and constraint.
+
+    A field may be assigned later and is checked then; what several of them have to do with each other is checked by
+    `check`, which nets call when they are built. Any other attribute goes to `extra`.
+    """
+
+    extra: dict[str, Any]
+    defaults: ClassVar[dict[str, Any]] = {}  # of attributes that are kept in extra
+
+    def check(self) -> None:
+        """Raises ValueError unless the values go together."""
+
+    def _check_values(self) -> None:
+        """Raises ValueError unless each value is what it may be, for itself."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        mine = {f.name for f in fields(self)}  # type: ignore[arg-type]
+        if name not in mine and not isinstance(getattr(type(self), name, None), property):
+            self.extra[name] = value
+            return
+        before = self.__dict__.get(name)
+        object.__setattr__(self, name, value)
+        if "_ready" in self.__dict__:
+            try:
+                self._assigned(name)
+                self._check_values()
+            except ValueError:
+                object.__setattr__(self, name, before)
+                raise
+
+    def _assigned(self, name: str) -> None:
+        """Brings fields that follow from an assigned one up to date."""
+
+    def __getattr__(self, name: str) -> Any:
+        extra = self.__dict__.get("extra", {})
+        if name in extra:
+            return extra[name]
+        if name in self.defaults:
+            return self.defaults[name]
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
 
     def _fail(self, name: str, expected: str) -> None:
         raise ValueError(f"{type(self).__name__}: {name} is {getattr(self, name)!r}; expected {expected}")
@@ -52,6 +122,10 @@ class Fields:
         for name in names:
             self._check(name, lambda v: is_number(v) and 0 <= v < 1, "a number from 0 to below 1")
 
+    def _check_epsilons(self, *names: str) -> None:
+        for name in names:
+            self._check(name, lambda v: is_number(v) and 0 <= v < float("inf"), "a number of at least 0")
+
     def _check_flags(self, *names: str) -> None:
         for name in names:
             self._check(name, lambda v: isinstance(v, bool), "true or false")
@@ -60,14 +134,6 @@ class Fields:
         """Keeps a copy of a sequence field, so that the caller's list and ours are two."""
         self._check(name, lambda v: isinstance(v, (list, tuple)) and all(map(ok, v)), expected)
         object.__setattr__(self, name, list(getattr(self, name)))
-
-    @classmethod
-    def _split(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments of the class, with the keys it does not know under `extra`."""
-        known = {f.name for f in fields(cls)} - {"extra"}  # type: ignore[arg-type]
-        arguments = {k: v for k, v in values.items() if k in known}
-        arguments["extra"] = {k: v for k, v in values.items() if k not in known and k != "model_type"}
-        return arguments
 
 
 def is_int(value: Any) -> bool:

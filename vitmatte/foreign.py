@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .backbone import BackboneOutput
 from .config import VitMatteConfig
 from .execution import Execution, Region
 from .foreign_sources import TIMM_ARGUMENTS, TimmBackbone, build, described_of
+from .outputs import BackboneOutput
 from .size import SizeContract
 
 PROBE_SIZE = 224  # pixels, where the configuration names no size: a multiple of 14 and of 32

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import WEIGHTS_NAMES
-from .config import CONFIG_NAME, PREPROCESSOR_NAME
+from .config import PREPROCESSOR_NAME
+from .hub_config import CONFIG_NAME
 from .models import (
     BUNDLED,
     BUNDLED_FOLDER,
@@ -33,6 +34,9 @@ from .models import (
 
 log = logging.getLogger(__name__)
 _ONE_BAR = threading.Lock()
+
+# What huggingface_hub is told about where a file comes from.
+HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
 
 
 class DownloadError(RuntimeError):
@@ -232,13 +236,8 @@ def _hub_says(model: Released, token: str | bool | None) -> tuple[int | None, st
     return metadata.size, etag if len(etag) == 64 else None
 
 
-def fetch_repository(name: str, *, weights: bool = True, **hub: Any) -> Path:
-    """A repository of the hub, in huggingface_hub's cache.
-
-    Args:
-        name: such as "hustvl/vitmatte-small-composition-1k"; released ones come at their pinned revision.
-        weights: whether the weights are wanted, besides the configuration files.
-        hub: revision, cache_dir, token, local_files_only, force_download, as huggingface_hub takes them.
+def fetch_file(name: str, file: str, **hub: Any) -> Path:
+    """One file of a repository of the hub, in huggingface_hub's cache; see `fetch_repository`.
 
     Raises:
         FileNotFoundError: not a path, and not to be had from the hub; the message gives the hub's reason.
@@ -248,16 +247,40 @@ def fetch_repository(name: str, *, weights: bool = True, **hub: Any) -> Path:
     model = released(name)
     if model is not None:
         name, hub = model.repository, {"revision": model.revision, **hub}
+    try:
+        return Path(hf_hub_download(name, file, **hub))
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise FileNotFoundError(f"{name!r} is no file or folder, and {file} could not be had from the hub: "
+                                f"{reason}") from error
+
+
+def fetch_repository(name: str, *, weights: bool = True, subfolder: str = "", **hub: Any) -> Path:
+    """A repository of the hub, in huggingface_hub's cache.
+
+    Args:
+        name: such as "hustvl/vitmatte-small-composition-1k"; released ones come at their pinned revision.
+        weights: whether the weights are wanted, besides the configuration files.
+        subfolder: where in the repository.
+        hub: revision, cache_dir, token, local_files_only, force_download, as huggingface_hub takes them.
+
+    Returns:
+        The folder that holds the files.
+
+    Raises:
+        FileNotFoundError: not a path, and not to be had from the hub; the message gives the hub's reason.
+    """
+    model = released(name)
     wanted = WEIGHTS_NAMES if model is None else (model.weights,)
     last: Exception | None = None
     for file in wanted if weights else (PREPROCESSOR_NAME,):
         try:
-            path = Path(hf_hub_download(name, file, **hub))
+            path = fetch_file(name, f"{subfolder}/{file}".lstrip("/"), **hub)
             if weights:
-                hf_hub_download(name, CONFIG_NAME, **hub)
+                fetch_file(name, f"{subfolder}/{CONFIG_NAME}".lstrip("/"), **hub)
             return path.parent
-        except Exception as error:
+        except FileNotFoundError as error:
             last = error
             log.debug("no %s in %s: %s", file, name, error)
-    reason = str(last).strip().split("\n")[0]
-    raise FileNotFoundError(f"{name!r} is no file or folder, and could not be had from the hub: {reason}") from last
+    assert last is not None
+    raise last

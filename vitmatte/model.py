@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from pathlib import Path
+from copy import deepcopy
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from .backbone import VitDetBackbone
-from .block import VitDetResidual
 from .config import VitMatteConfig
 from .decoder import DetailCapture
 from .execution import Execution
 from .foreign import ForeignBackbone
 from .loss import matting_loss
+from .net import Net
+from .outputs import ImageMattingOutput
 
 
-@dataclass
-class ImageMattingOutput:
-    """What the net gives out; also reads as a dict (`output["alphas"]`) and as the tuple of what is present.
-
-    loss: scalar, with labels. alphas: [B, 1, H, W] in 0..1. hidden_states: [B, C, H/16, W/16] before the first
-    and after each block. attentions: per block [pictures (times windows), heads, tokens, tokens].
-    """
-
-    loss: Tensor | None = None
-    alphas: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-    def to_tuple(self) -> tuple[Any, ...]:
-        """The fields that are present, in order."""
-        return tuple(value for f in fields(self) if (value := getattr(self, f.name)) is not None)
-
-    def keys(self) -> list[str]:
-        """Names of the fields that are present."""
-        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
-
-    def __getitem__(self, key: str | int | slice) -> Any:
-        if not isinstance(key, str):
-            return self.to_tuple()[key]
-        if key not in self.keys():
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.to_tuple())
-
-    def __len__(self) -> int:
-        return len(self.to_tuple())
-
-
-class VitMatteForImageMatting(nn.Module):
+class VitMatteForImageMatting(Net):
     """The net: normalised RGB and trimap in, alpha matte out.
 
     Args:
@@ -71,6 +34,7 @@ class VitMatteForImageMatting(nn.Module):
         ImportError, ValueError, OSError: for a backbone that is not to be had; see `foreign.ForeignBackbone`.
     """
 
+    config_class = VitMatteConfig
     backbone: nn.Module
 
     def __init__(
@@ -83,11 +47,12 @@ class VitMatteForImageMatting(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        config = deepcopy(config)  # the caller's may change
+        config.check()
         self.foreign = None if config.vitdet else ForeignBackbone(config)
         self.config = config = self.foreign.config if self.foreign else config
         self.folded = folded
         self.casts = operations is not nn  # layers which bring their weights to the input's device and dtype
-        self._placed: torch.device | None = None
         how: dict[str, Any] = {"operations": operations, "device": device, "dtype": dtype}
         if self.foreign is not None:
             self.backbone = self.foreign.module
@@ -95,7 +60,7 @@ class VitMatteForImageMatting(nn.Module):
         elif config.vitdet is not None:
             self.backbone = VitDetBackbone(config.vitdet, **how)
         self.decoder = DetailCapture(config, folded=folded, **how)
-        if operations is nn and torch.device(device or "cpu").type != "meta":
+        if operations is nn and next(self.decoder.parameters()).device.type != "meta":
             initialise(self)
 
     def forward(
@@ -113,7 +78,8 @@ class VitMatteForImageMatting(nn.Module):
         Args:
             pixel_values: [B, 4, H, W] from `VitMatteImageProcessor`; both sides multiples of the patch size.
             output_attentions: also give every block's attention probabilities; takes memory for all scores.
-            output_hidden_states: also give the feature map before the first and after each block.
+            output_hidden_states: also give the feature map before the first and after each block. Where these two and
+                return_dict are None, the configuration says.
             labels: [B, 1, H, W], the true alphas in 0..1: the output's loss is then `loss.matting_loss` with the
                 paper's weights; unknown is where the input's last channel is neither 0 nor 1.
             return_dict: False for a plain tuple (loss, alphas, hidden_states, attentions).
@@ -129,8 +95,9 @@ class VitMatteForImageMatting(nn.Module):
             _check_labels(labels, pixel_values)
         features = self.features(
             pixel_values,
-            output_attentions=bool(output_attentions),
-            output_hidden_states=bool(output_hidden_states),
+            output_attentions=self.config.output_attentions if output_attentions is None else output_attentions,
+            output_hidden_states=self.config.output_hidden_states if output_hidden_states is None
+            else output_hidden_states,
             run=run,
         )
         alphas = self.decoder(features.feature_maps[-1], pixel_values)
@@ -141,41 +108,24 @@ class VitMatteForImageMatting(nn.Module):
         output = ImageMattingOutput(
             loss=loss, alphas=alphas, hidden_states=features.hidden_states, attentions=features.attentions
         )
-        return output if return_dict is not False else output.to_tuple()
+        wanted = self.config.return_dict if return_dict is None else return_dict
+        return output if wanted else output.to_tuple()
 
-    @classmethod
-    def from_pretrained(
-        cls, name_or_path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32, **hub: Any
-    ) -> VitMatteForImageMatting:
-        """Loads a folder or file in any layout `checkpoint` reads, or a repository of the hub.
+    def init_weights(self) -> None:
+        """Fresh weights and running statistics, in place; see `initialise`."""
+        super().init_weights()
+        if isinstance(self.backbone, VitDetBackbone):
+            self.backbone.init_weights()
+        initialise(self)
 
-        Args:
-            name_or_path: a folder with config.json and weights, a weights file, or a hub id such as
-                "hustvl/vitmatte-small-composition-1k" (released nets are pinned to a known revision).
-            dtype: of the parameters.
-            hub: revision, cache_dir, token, local_files_only, force_download for a hub id.
-
-        Returns:
-            The net in evaluation mode, with BatchNorms as on the hub: to be trained, saved and inspected.
-
-        Raises:
-            FileNotFoundError, ValueError: for what is not there or not a ViTMatte; the message says which.
-        """
-        from .checkpoint import load_net
-        from .hub import fetch_repository
-
-        path = Path(name_or_path)
-        return load_net(path if path.exists() else fetch_repository(str(name_or_path), **hub), dtype=dtype)
-
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Writes config.json and model.safetensors, which load here and in transformers; each whole or not at all.
-
-        Raises:
-            ValueError: for a folded net, whose BatchNorms are gone.
-        """
-        from .checkpoint import save_net
-
-        save_net(self, folder)
+    def get_input_embeddings(self) -> nn.Module | None:
+        """The layer that turns patches into tokens; another library's backbone may have none to give."""
+        if self.config.vitdet is not None:
+            return cast(VitDetBackbone, self.backbone).embeddings.projection
+        try:
+            return self.backbone.get_input_embeddings()  # type: ignore[operator]
+        except (AttributeError, NotImplementedError):
+            return None
 
     @property
     def features(self) -> VitDetBackbone | ForeignBackbone:
@@ -187,20 +137,6 @@ class VitMatteForImageMatting(nn.Module):
         away = torch.device(device or "cpu").type == "meta"
         self.backbone.to(device=None if away else device, dtype=dtype)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are; under ComfyUI, where its ModelPatcher says it put them."""
-        return self._placed or next(self.parameters()).device
-
-    @device.setter
-    def device(self, value: torch.device) -> None:
-        self._placed = value
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the parameters."""
-        return next(self.parameters()).dtype
-
 
 def _check_labels(labels: Tensor, pixel_values: Tensor) -> None:
     batch, _, height, width = pixel_values.shape
@@ -211,19 +147,7 @@ def _check_labels(labels: Tensor, pixel_values: Tensor) -> None:
 
 @torch.no_grad()
 def initialise(net: VitMatteForImageMatting) -> None:
-    """Fresh weights as ViTDet and ViTMatte are trained from: truncated normal in the transformer, He in convolutions,
-    residual blocks that begin as the identity. A backbone of another library has its own already."""
-    vitdet = net.config.vitdet
-    for name, parameter in net.backbone.named_parameters() if vitdet else ():
-        if vitdet and parameter.ndim > 1:
-            nn.init.trunc_normal_(parameter, std=vitdet.initializer_range)
-        elif name.endswith("bias"):
-            nn.init.zeros_(parameter)
-    for module in net.modules():
-        if isinstance(module, VitDetResidual):
-            for conv in (module.conv1, module.conv2, module.conv3):
-                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(module.norm3.weight)
+    """Fresh weights as ViTMatte is trained from: He in convolutions. The backbone has its own already."""
     for module in net.decoder.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -151,7 +151,7 @@ class ProcessorConfig:
         elif not folder.exists():
             given = {"revision": revision, "cache_dir": cache_dir, "token": token, "subfolder": subfolder,
                      "local_files_only": local_files_only, "force_download": force_download}
-            hub = {name: value for name, value in given.items() if value not in (None, "", False) or name == "token"}
+            hub: dict[str, Any] = {k: v for k, v in given.items() if v not in (None, "", False) or k == "token"}
             folder = fetch_repository(str(pretrained_model_name_or_path), weights=False, **hub)
         return cls.from_dict(read_json(folder / PREPROCESSOR_NAME if folder.is_dir() else folder), **overrides)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from .fields import Fields, is_int, is_number, is_size
+from .fields import is_int, is_number, is_size, keeps_unknown
+from .hub_config import HubConfig
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish")
 
@@ -16,8 +16,9 @@ def pair(value: int | list[int] | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-@dataclass(frozen=True)
-class VitDetConfig(Fields):
+@keeps_unknown
+@dataclass
+class VitDetConfig(HubConfig):
     """A plain vision transformer with windowed blocks (Li et al., ECCV 2022, arXiv 2203.16527).
 
     Args:
@@ -42,14 +43,17 @@ class VitDetConfig(Fields):
         use_relative_position_embeddings: whether decomposed relative positions are added to the scores.
         window_size: tokens on a window's side; 0 makes window blocks global.
         out_features: stages to give out ("stem", "stage1", ...); default the last.
-        out_indices: the same by number; must agree with out_features when both are given.
+        out_indices: the same by number; must agree with out_features when both are given. Of the two one follows the
+            other when it is assigned.
         extra: keys of a config.json that are none of the above.
 
     Raises:
-        ValueError: for a value that is not as described; the message names the field.
+        ValueError: for a value that is not as described; the message names the field. Whether the values go together
+            is seen when a net is built; see `check`.
     """
 
     model_type: ClassVar[str] = "vitdet"
+    sub_configs: ClassVar[dict[str, Any]] = {}
 
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -75,11 +79,17 @@ class VitDetConfig(Fields):
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._assigned("out_features" if self.out_features is not None and self.out_indices is None else "out_indices")
+        self._check_values()
+        if [self.stage_names[i] for i in self.out_indices or ()] != self.out_features:
+            self._fail("out_indices", f"the numbers of out_features {self.out_features}")
+
+    def _check_values(self) -> None:
         self._check_counts("hidden_size", "num_hidden_layers", "num_attention_heads", "num_channels")
-        self._check("num_attention_heads", lambda v: self.hidden_size % v == 0, f"a divisor of {self.hidden_size}")
-        self._check("mlp_ratio", lambda v: is_number(v) and self.hidden_size * v >= 1, "a positive number")
+        self._check("mlp_ratio", lambda v: is_number(v) and v > 0, "a positive number")
         self._check("hidden_act", lambda v: v in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}")
-        self._check_rates("dropout_prob", "drop_path_rate", "initializer_range", "layer_norm_eps")
+        self._check_rates("dropout_prob", "drop_path_rate", "initializer_range")
+        self._check_epsilons("layer_norm_eps")
         for name in ("image_size", "pretrain_image_size", "patch_size"):
             self._check(name, is_size, "a positive whole number, or two of them (height, width)")
         self._check_flags("qkv_bias", "use_absolute_position_embeddings", "use_relative_position_embeddings")
@@ -87,22 +97,33 @@ class VitDetConfig(Fields):
         blocks = self.num_hidden_layers
         for name in ("window_block_indices", "residual_block_indices"):
             self._as_list(name, lambda v: is_int(v) and 0 <= v < blocks, f"block numbers from 0 to {blocks - 1}")
+        names = self.stage_names
+        self._as_list("out_features", lambda v: v in names, f"names out of {names[0]}, {names[1]} to {names[-1]}")
+        self._as_list("out_indices", lambda v: is_int(v) and -blocks - 1 <= v <= blocks, f"numbers from 0 to {blocks}")
+
+    def check(self) -> None:
+        """Raises ValueError unless the values go together."""
+        self._check("num_attention_heads", lambda v: self.hidden_size % v == 0, f"a divisor of {self.hidden_size}")
+        self._check("mlp_ratio", lambda v: self.hidden_size * v >= 1, f"at least 1 / {self.hidden_size}")
         grid = self.pretrain_grid
         if self.use_absolute_position_embeddings and (grid[0] != grid[1] or grid[0] < 1):
             self._fail("pretrain_image_size", "a square of at least one patch, because absolute positions are")
         if min(self.grid) < 1:
             self._fail("image_size", f"at least one patch of {self.patch_size}")
-        self._check_stages()
 
-    def _check_stages(self) -> None:
-        names = self.stage_names
-        if self.out_features is not None:
-            self._as_list("out_features", lambda v: v in names, f"names out of {names[0]}, {names[1]} to {names[-1]}")
-        if self.out_indices is not None:
-            last = len(names) - 1
-            self._as_list("out_indices", lambda v: is_int(v) and -last - 1 <= v <= last, f"numbers from 0 to {last}")
-            if self.out_features is not None and [names[i] for i in self.out_indices] != self.out_features:
-                self._fail("out_indices", f"the numbers of out_features {self.out_features}")
+    def _assigned(self, name: str) -> None:
+        """Names and numbers of the stages to give out say the same; without either it is the last stage."""
+        if name not in ("out_features", "out_indices"):
+            return
+        names, features, numbers = self.stage_names, self.out_features, self.out_indices
+        if name == "out_features" or numbers is None:
+            object.__setattr__(self, "out_features", features or [names[-1]])
+            known = all(each in names for each in self.out_features or ())
+            numbers = [names.index(each) for each in self.out_features or ()] if known else []
+            object.__setattr__(self, "out_indices", numbers)
+        elif features is None or "_ready" in self.__dict__:
+            known = all(is_int(each) and -len(names) <= each < len(names) for each in numbers)
+            object.__setattr__(self, "out_features", [names[each] for each in numbers] if known else [])
 
     @property
     def stage_names(self) -> list[str]:
@@ -112,11 +133,7 @@ class VitDetConfig(Fields):
     @property
     def out_stages(self) -> list[int]:
         """The stages to give out, as numbers of blocks that have run."""
-        if self.out_features is not None:
-            return [self.stage_names.index(name) for name in self.out_features]
-        if self.out_indices is not None:
-            return [i % (self.num_hidden_layers + 1) for i in self.out_indices]
-        return [self.num_hidden_layers]
+        return [i % (self.num_hidden_layers + 1) for i in self.out_indices or ()]
 
     @property
     def head_dim(self) -> int:
@@ -138,19 +155,6 @@ class VitDetConfig(Fields):
     def window_of(self, block: int) -> int:
         """Tokens on the side of a block's attention windows; 0 where it attends globally."""
         return self.window_size if block in self.window_block_indices else 0
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> VitDetConfig:
-        """From the content of a config.json; keys that are no arguments go to `extra`."""
-        if values.get("model_type", cls.model_type) != cls.model_type:
-            raise ValueError(f"VitDetConfig: model_type is {values['model_type']!r}; expected {cls.model_type!r}")
-        return cls(**cls._split(values))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As written to config.json: every argument, `model_type` and the keys of `extra`."""
-        values = asdict(self)
-        extra = values.pop("extra")
-        return {**extra, "model_type": self.model_type, **values}
 
 
 def vitmatte_small_backbone() -> VitDetConfig:

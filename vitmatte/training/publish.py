@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import load_net
-from ..config import CONFIG_NAME
 from ..files import whole_file
+from ..hub_config import CONFIG_NAME
 from ..processing import IMAGENET_MEAN, IMAGENET_STD, VitMatteImageProcessor
 
 
