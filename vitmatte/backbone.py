@@ -142,7 +142,7 @@ class VitDetBackbone(Net):
         x = self.embeddings(pixel_values)
         for stage in range(last + 1):
             if stage > 0 and self.gradient_checkpointing and self.training:
-                x = checkpoint(self.encoder.layer[stage - 1], x, run, probabilities, use_reentrant=False)
+                x = checkpoint(_run_layer, self.encoder.layer[stage - 1], x, probabilities, use_reentrant=False)
             elif stage > 0:
                 x = self.encoder.layer[stage - 1](x, run, probabilities)
             if all_blocks or stage in wanted:
@@ -224,6 +224,11 @@ class VitDetBackbone(Net):
         if height % patch[0] or width % patch[1] or not height or not width:
             raise ValueError(f"pixel_values is {height}x{width}; expected multiples of {patch[0]}x{patch[1]}: "
                              "VitMatteImageProcessor pads to that")
+
+
+def _run_layer(layer: nn.Module, x: Tensor, probabilities: list[Tensor] | None) -> Tensor:
+    """A block with relative tables of its own, so that computing it again does the same."""
+    return layer(x, Execution(), probabilities)
 
 
 class VitDetModel(VitDetBackbone):
