@@ -92,6 +92,7 @@ class VitDetBackbone(Net):
         super().__init__()
         config.check()
         self.config = config
+        self.gradient_checkpointing = config.gradient_checkpointing
         self.embeddings = VitDetEmbeddings(config, operations, device=device, dtype=dtype)
         self.encoder = VitDetEncoder(config, operations, device=device, dtype=dtype)
         if operations is nn and next(self.parameters()).device.type != "meta":

@@ -85,14 +85,14 @@ class Fields:
         if name not in mine and not isinstance(getattr(type(self), name, None), property):
             self.extra[name] = value
             return
-        before = self.__dict__.get(name)
+        before = dict(self.__dict__)
         object.__setattr__(self, name, value)
         if "_ready" in self.__dict__:
             try:
                 self._assigned(name)
                 self._check_values()
             except ValueError:
-                object.__setattr__(self, name, before)
+                self.__dict__.update(before)  # what followed from the value too
                 raise
 
     def _assigned(self, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +22,7 @@ LABELS = 2  # of transformers' configurations, which all have labels
 COMMON: dict[str, Any] = {
     "return_dict": True, "output_hidden_states": False, "output_attentions": False, "architectures": None,
     "problem_type": None, "chunk_size_feed_forward": 0, "is_encoder_decoder": False, "name_or_path": "",
+    "gradient_checkpointing": False,
 }
 
 C = TypeVar("C", bound="HubConfig")
@@ -70,13 +71,14 @@ class HubConfig(Fields):
         self.extra["label2id"] = {label: int(number) for number, label in value.items()}
 
     @property
-    def label2id(self) -> dict[str, int]:
+    def label2id(self) -> dict[str, Any]:
         """`id2label` the other way round."""
-        return {label: number for number, label in self.id2label.items()}
+        return self.extra.get("label2id") or {label: number for number, label in self.id2label.items()}
 
     @label2id.setter
     def label2id(self, value: Mapping[str, Any]) -> None:
         self.id2label = {number: label for label, number in value.items()}
+        self.extra["label2id"] = dict(value)
 
     @property
     def num_labels(self) -> int:
@@ -92,7 +94,13 @@ class HubConfig(Fields):
         values = {f.name: deepcopy(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
         return {**values.pop("extra"), "model_type": self.model_type, **values}
 
-    to_diff_dict = to_dict
+    def to_diff_dict(self) -> dict[str, Any]:
+        """`to_dict`: what equals a default is not left out, so that a file means the same in every version."""
+        return self.to_dict()
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of all attributes that are written."""
+        return iter(self.to_dict())
 
     def to_json_string(self, use_diff: bool = True) -> str:
         """`to_dict` as the text of a config.json; `use_diff` is transformers' and changes nothing: all is written."""

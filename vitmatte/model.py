@@ -60,6 +60,8 @@ class VitMatteForImageMatting(Net):
         elif config.vitdet is not None:
             self.backbone = VitDetBackbone(config.vitdet, **how)
         self.decoder = DetailCapture(config, folded=folded, **how)
+        if config.gradient_checkpointing:
+            self.gradient_checkpointing_enable()
         if operations is nn and next(self.decoder.parameters()).device.type != "meta":
             initialise(self)
 

@@ -93,8 +93,13 @@ class Net(nn.Module):
 
     def _checkpointing(self, on: bool) -> None:
         for part in self.modules():
+            theirs: Any = part
             if isinstance(part, Net):
                 part.gradient_checkpointing = on
+            elif hasattr(part, "set_grad_checkpointing"):  # timm's
+                theirs.set_grad_checkpointing(on)
+            elif getattr(part, "supports_gradient_checkpointing", False):  # transformers'
+                (theirs.gradient_checkpointing_enable if on else theirs.gradient_checkpointing_disable)()
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Counts the numbers in the parameters."""

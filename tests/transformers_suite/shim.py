@@ -1,7 +1,7 @@
 """Puts this library's classes where transformers' tests import transformers' own. A pytest plugin (`-p shim`).
 
-The classes are ours as they are. What is added to them here describes them to the harness and does nothing: private
-flags of transformers' PreTrainedModel by which its tests decide what to run.
+The classes are ours as they are. What is added to them here describes them to the harness: private flags of
+transformers' PreTrainedModel by which its tests decide what to run, and private names of things that ours do.
 """
 
 from __future__ import annotations
@@ -42,9 +42,13 @@ FLAGS: dict[str, Any] = {
     "_keys_to_ignore_on_load_unexpected": None,
     "_can_set_experts_implementation": classmethod(lambda cls: False),
     "_can_set_attn_implementation": classmethod(lambda cls: False),
+    "_from_config": classmethod(lambda cls, config, **_: cls(config)),
     "tp_plan": {},
     "pp_plan": {},
 }
+
+# The same of PreTrainedConfig: no plans for several devices.
+CONFIG_FLAGS: dict[str, Any] = {"base_model_tp_plan": None, "base_model_pp_plan": None}
 
 
 def of_this_library(name: str) -> Any:
@@ -54,9 +58,12 @@ def of_this_library(name: str) -> Any:
 
 def describe() -> None:
     """Gives our classes the flags that they do not have."""
-    for name in ("VitMatteForImageMatting", "VitDetModel", "VitDetBackbone"):
+    from transformers.backbone_utils import BackboneType
+
+    flags = {**FLAGS, "backbone_type": BackboneType.TRANSFORMERS}
+    for name in ("VitMatteForImageMatting", "VitDetModel", "VitDetBackbone", "VitMatteConfig", "VitDetConfig"):
         ours = of_this_library(name)
-        for flag, value in FLAGS.items() if ours else ():
+        for flag, value in (CONFIG_FLAGS if name.endswith("Config") else flags).items() if ours else ():
             if not hasattr(ours, flag):
                 setattr(ours, flag, value)
 

@@ -10,6 +10,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from .known import explanation
+
 HERE = Path(__file__).parent
 FILES = ("tests/models/vitmatte", "tests/models/vitdet")
 OURS, THEIRS = "ours", "theirs"
@@ -33,8 +35,8 @@ def run(checkout: Path, *, which: str = OURS, expression: str = "") -> Outcomes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "outcomes.json"
         path = os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "SUITE_OUTCOMES": str(file), "PYTHONPATH": path, "HF_HUB_OFFLINE": "1",
-                       "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {"HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1", **os.environ,
+                       "SUITE_OUTCOMES": str(file), "PYTHONPATH": path}
         # Their conftest.py serves their CI: downloads, several processes.
         command = [sys.executable, "-m", "pytest", *FILES, "-q", "--noconftest", "-p", "no:cacheprovider", "-p",
                    "outcomes", "-W", "ignore", "--tb=short", *(["-p", "shim"] if which == OURS else []),
@@ -70,4 +72,6 @@ def compare(ours: Outcomes, theirs: Outcomes | None, *, skips: bool = False) -> 
             there = theirs.get(name, {}).get("outcome", "absent") if theirs is not None else ""
             if outcome["outcome"] == kind and (kind == "failed" or there != "skipped"):
                 lines.append(f"  {short(name)}{f' ({there} there)' if there else ''}: {outcome['reason']}")
+                if kind == "failed" and (why := explanation(name)):
+                    lines.append(f"      explained: {why}")
     return "\n".join(lines) + "\n"
