@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import functools
+import gc
 import json
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,7 +26,7 @@ import hypothesis
 
 EXAMPLES, SEED = "VITMATTE_FUZZ_EXAMPLES", "VITMATTE_FUZZ_SEED"
 CLEAR = (ValueError, OSError)  # what users are promised for files; subclasses included
-HANGS = 20  # seconds that no single input may take; the process ends with a traceback
+HANGS = 60  # seconds that no single input may take; the process ends with a traceback
 LONGEST = 1500  # characters of a message
 SLACK = 256 * 2**20  # bytes that an input may take
 
@@ -85,7 +87,7 @@ def bounded(most: int = SLACK) -> Iterator[None]:
     """Fails when what runs inside hangs, asks for much more address space (Linux), or touches much more memory."""
     faulthandler.dump_traceback_later(HANGS, exit=True, file=sys.__stderr__)
     try:
-        with _address_space(4 * most), _touched(most):
+        with _address_space(16 * most), _touched(most):
             yield
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -123,6 +125,14 @@ def _touched(most: int) -> Iterator[None]:
 
 def _peak(status: Path) -> int:
     return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+
+
+def emptied(folder: Path) -> None:
+    """Removes everything in a folder, of an input before."""
+    if sys.platform == "win32":
+        gc.collect()  # files whose tensors somebody still has cannot be removed there
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def strays(folder: Path) -> list[str]:

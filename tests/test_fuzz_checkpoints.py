@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from damage import DAMAGE, damaged
-from fuzz import fuzzed, judged
+from fuzz import emptied, fuzzed, judged
 from hypothesis import strategies as st
 from nets import random_net, small_config
 from safetensors.torch import save
@@ -46,8 +46,7 @@ LAYOUTS = {
 
 def write(folder: Path, name: str, content: bytes, config: bool = False) -> Path:
     """The file, alone in the folder but for its configuration."""
-    for old in folder.iterdir():
-        old.unlink()
+    emptied(folder)
     (folder / name).write_bytes(content)
     if config:
         (folder / CONFIG_NAME).write_text(NET.config.to_json())

@@ -37,20 +37,24 @@ def dumped(values: object) -> bytes:
 
 
 def replaced(values: dict, changes: dict[tuple[str, ...], object]) -> dict:
-    """A copy with other values at some paths of keys."""
+    """A copy with other values at some paths of keys; paths that an earlier change has cut off are left out."""
     values = json.loads(json.dumps(values))
     for (*outer, last), value in changes.items():
-        inside = values
+        inside: object = values
         for key in outer:
-            inside = inside.get(key) if isinstance(inside, dict) else inside[int(key)] if inside else None
-            if not isinstance(inside, (dict, list)):
-                break
-        else:
-            if isinstance(inside, dict):
-                inside[last] = value
-            elif int(last) < len(inside):
-                inside[int(last)] = value
+            inside = items(inside).get(key)
+        if isinstance(inside, dict):
+            inside[last] = value
+        elif last in items(inside):
+            inside[int(last)] = value
     return values
+
+
+def items(values: object) -> dict[str, object]:
+    """A list as a dict by number; nothing of anything else."""
+    if isinstance(values, list):
+        return {str(i): value for i, value in enumerate(values)}
+    return values if isinstance(values, dict) else {}
 
 
 NETS = NET.config.to_dict()
@@ -133,8 +137,7 @@ RECIPE = {"foregrounds": [{"folder": "fg", "index": "i.csv", "where": {"split": 
 
 def keys_of(values: object, outer: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """All paths of keys in what a JSON file holds."""
-    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
-    return [path for key, value in items for path in ((*outer, str(key)), *keys_of(value, (*outer, str(key))))]
+    return [path for key, value in items(values).items() for path in ((*outer, key), *keys_of(value, (*outer, key)))]
 
 
 RECIPE_KEYS = [key for key in keys_of(RECIPE) if key[0] != "model" or len(key) < 3] + [

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from fuzz import bounded, fuzzed
+from fuzz import bounded, emptied, fuzzed
 from huggingface_hub import constants, file_download
 from huggingface_hub.utils import _http
 from hypothesis import strategies as st
@@ -57,16 +56,11 @@ def check(folder: Path) -> None:
     assert [n for n in names(folder) if not n.startswith((f"{NAME}/", ".incomplete/"))] == []
 
 
-def cleared(folder: Path) -> None:
-    for old in folder.iterdir():
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
-
-
 @fuzzed(12, faults=st.dictionaries(st.sampled_from(sorted(FILES)), st.lists(FAULTS, min_size=1, max_size=3), min_size=1,
                                    max_size=2), known=st.booleans())
 def test_faults_in_turn(tmp_path, server, faults, known):
     """However the answers go wrong: DownloadError and nothing false; and in the end, when they go right, all of it."""
-    cleared(tmp_path)
+    emptied(tmp_path)
     kept = models.RELEASED[NAME]
     server.faults = {file: list(each) for file, each in faults.items()}
     outcomes = []
@@ -150,7 +144,7 @@ class TestOfHubIds:
     @fuzzed(8, faults=st.dictionaries(st.sampled_from(sorted(FILES)), st.lists(FAULTS, min_size=1, max_size=2),
                                        min_size=1, max_size=2))
     def test_faults(self, tmp_path, server, faults):
-        cleared(tmp_path)
+        emptied(tmp_path)
         server.faults = {file: list(each) for file, each in faults.items()}
         outcome = "right"
         for _ in range(8):

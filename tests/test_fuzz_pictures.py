@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from damage import DAMAGE, damaged
-from fuzz import fuzzed, judged
+from fuzz import emptied, fuzzed, judged
 from hypothesis import strategies as st
 from PIL import Image, features
 
@@ -83,8 +83,7 @@ def small_bombs(monkeypatch):
 
 
 def write(folder: Path, name: str, content: bytes) -> Path:
-    for old in folder.iterdir():
-        old.unlink()
+    emptied(folder)
     (folder / name).write_bytes(content)
     return folder / name
 

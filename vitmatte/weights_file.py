@@ -152,4 +152,4 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as error:
-        raise OSError(f"{path} could not be written: {_first(error)}") from error
+        raise OSError(f"the disk is full or fails ({_first(error)}): {path}") from error

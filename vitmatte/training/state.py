@@ -60,7 +60,7 @@ def save(training: Training, folder: Path) -> None:
         try:
             torch.save(content, path)
         except RuntimeError as error:  # torch's word for a full disk
-            raise OSError(f"{folder / STATE} could not be written: {str(error).splitlines()[0]}") from error
+            raise OSError(f"the disk is full or fails ({str(error).splitlines()[0]})") from error
 
 
 def resume(recipe: Recipe, device: torch.device) -> Training:
