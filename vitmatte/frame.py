@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -28,10 +29,19 @@ class MattingModel:
     Args:
         net: in evaluation mode.
         preprocessing: what its input is made with.
+
+    Raises:
+        ValueError: for a divisor that is no multiple of the net's patch size.
     """
 
     net: VitMatteForImageMatting
     preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        patch = 2 ** self.net.decoder.shape.levels
+        if self.preprocessing.divisor % patch:
+            raise ValueError(f"pictures would be padded to a multiple of {self.preprocessing.divisor} pixels "
+                             f"(size_divisibility); this net's patches need a multiple of {patch}")
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -141,7 +151,8 @@ class FrameTask:
             for first in range(0, len(frames), plan.frames):
                 group = frames[first:first + plan.frames]
                 report = partial(_part, step, first, len(group), len(frames))
-                self._compute(net, device, footprint.dtype, plan, group, report)
+                with _no_autocast(device):
+                    self._compute(net, device, footprint.dtype, plan, group, report)
             return True
         except Exception as error:
             last = footprint.device == "cpu" and next(smaller(plan, self.footprint), None) is None
@@ -184,6 +195,14 @@ class FrameTask:
                 found = net.decoder.infer(features[i:i + 1], partial(region, frame), tile, run)[0]
                 frame.out[place] = torch.where(unknown[place], found.to(frame.out), frame.out[place])
                 advance(shape.work(tile))
+
+
+def _no_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which the precision is the one that was asked for, whatever the caller runs in."""
+    try:
+        return torch.autocast(device.type, enabled=False)
+    except RuntimeError:  # a device that knows no autocast
+        return nullcontext()
 
 
 def on_cpu(net: VitMatteForImageMatting) -> VitMatteForImageMatting:
