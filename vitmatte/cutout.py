@@ -96,7 +96,7 @@ def replace_background(
     scene: Tensor | None = None
     for i, colours, share in _frames(image, alpha, frames, estimate, despill, on_progress, check_interrupt):
         if scene is None or len(behind) > 1:
-            scene = behind[i % len(behind)][None].to(image.device, torch.float32)
+            scene = behind[i % len(behind)][None].to(image.device, torch.float32).contiguous()
             scene = scene if background.ndim == 1 else fitted(scene, height, width, fit, fill=_opaque(fill, scene))
         result[i] = composite(colours, share, scene, linear=linear)[0]
     return result
@@ -134,9 +134,10 @@ def _frames(
     for i in range(frames):
         if check_interrupt is not None:
             check_interrupt()
-        share = alpha[i % len(alpha)][None].to(image.device, torch.float32)
+        # Contiguous, since torch's powers differ in the last bit with the layout.
+        share = alpha[i % len(alpha)][None].to(image.device, torch.float32).contiguous()
         if colours is None or len(image) > 1 or (estimate and len(alpha) > 1):
-            colours = image[i % len(image)][None, ..., :3].float()
+            colours = image[i % len(image)][None, ..., :3].float().contiguous()
             colours = without_spill(estimate_foreground(colours, share) if estimate else colours, despill)
         yield i, colours, share
         if on_progress is not None:
