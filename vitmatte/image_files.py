@@ -42,7 +42,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image]:
 def _grey(picture: Image) -> np.ndarray:
     """A one-channel picture as float32 in 0..1."""
     if picture.mode == "F":
-        return np.asarray(picture, np.float32)
+        return np.array(picture, np.float32)  # a copy: Pillow's own is not to be written to
     if picture.mode in WIDE_MODES:
         return np.asarray(picture).astype(np.float32) / 65535
     return np.asarray(picture.convert("L"), np.float32) / 255
