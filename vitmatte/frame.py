@@ -144,19 +144,28 @@ class FrameTask:
         self, footprint: Footprint, plan: Plan, frames: Sequence[Frame], step: Callable[[float], None]
     ) -> bool:
         """Computes the frames; False when memory ran out and something smaller is left to try."""
+        callers: list[Exception] = []
+
+        def told(share: float) -> None:
+            try:
+                step(share)
+            except Exception as error:  # the caller's own, even if it is a lack of memory
+                callers.append(error)
+                raise
+
         try:
             elsewhere = footprint is not self.footprint
             net = on_cpu(self.model.net) if elsewhere else self.model.net
             device = torch.device("cpu") if elsewhere else self.device
             for first in range(0, len(frames), plan.frames):
                 group = frames[first:first + plan.frames]
-                report = partial(_part, step, first, len(group), len(frames))
+                report = partial(_part, told, first, len(group), len(frames))
                 with _no_autocast(device):
                     self._compute(net, device, footprint.dtype, plan, group, report)
             return True
         except Exception as error:
             last = footprint.device == "cpu" and next(smaller(plan, self.footprint), None) is None
-            if last or footprint is not self.footprint or not self.is_out_of_memory(error):
+            if callers or last or footprint is not self.footprint or not self.is_out_of_memory(error):
                 raise
         return False
 
