@@ -73,10 +73,11 @@ def test_matting_node(hosted, pair, limit, strategy):
 @given(st.data(), SOUND, st.booleans())
 def test_trimap_node(data, sound, invert):
     mask = data.draw(planes("mask", 2, 20, 30, sound=sound)).value
-    options = {"inner": data.draw(st.sampled_from([0.0, 3.0, 4096.0])), "outer": data.draw(st.sampled_from([0.5, 9.0])),
-               "invert": invert, "low": data.draw(st.sampled_from([0.0, 0.5] if sound else [0.0, 0.5, 1.0])), "high": 0.5,
-               "fill_holes": data.draw(st.sampled_from([0, 9, 10**8])), "strands": data.draw(st.sampled_from([0.0, 4.0])),
-               "image": data.draw(images(2, 20, 30, lowest=-1.0, highest=2.0, sound=sound)).value}
+    numbers = {"inner": [0.0, 3.0, 4096.0], "outer": [0.5, 9.0], "low": [0.0, 0.5] if sound else [0.0, 0.5, 1.0],
+               "fill_holes": [0, 9, 10**8], "strands": [0.0, 4.0]}
+    options = {name: data.draw(st.sampled_from(values)) for name, values in numbers.items()}
+    picture = data.draw(images(2, 20, 30, lowest=-1.0, highest=2.0, sound=sound)).value
+    options.update(high=0.5, invert=invert, image=picture)
     same("ViTMatteTrimap", lambda: (make_trimap(mask, **options),), mask=mask, **options)
 
 
@@ -119,7 +120,8 @@ def files(tmp_path_factory):
         for kind, picture in (
             ("rgb.png", Image.fromarray(colours[..., :3].copy())), ("rgba.png", Image.fromarray(colours)),
             ("l.png", Image.fromarray(colours[..., 0].copy())), ("trimap.png", Image.fromarray(levels)),
-            ("1.png", Image.fromarray(levels).convert("1")), ("i16.png", Image.fromarray(levels.astype(np.uint16) * 257)),
+            ("1.png", Image.fromarray(levels).convert("1")),
+            ("i16.png", Image.fromarray(levels.astype(np.uint16) * 257)),
             ("f.tif", Image.fromarray(levels.astype(np.float32) / 255)),
             ("wild.tif", Image.fromarray(levels.astype(np.float32))),
             ("p.png", Image.fromarray(colours[..., :3].copy()).quantize(16)),
