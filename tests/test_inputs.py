@@ -69,7 +69,7 @@ def test_matting_node(hosted, pair, limit, strategy):
         assert said == why
 
 
-@drawn(30)
+@drawn(20)
 @given(st.data(), SOUND, st.booleans())
 def test_trimap_node(data, sound, invert):
     mask = data.draw(planes("mask", 2, 20, 30, sound=sound)).value
@@ -81,7 +81,7 @@ def test_trimap_node(data, sound, invert):
     same("ViTMatteTrimap", lambda: (make_trimap(mask, **options),), mask=mask, **options)
 
 
-@drawn(30)
+@drawn(20)
 @given(pairs("alpha"), pairs("trimap", levels=True), st.sampled_from(["none", "green", "pink"]))
 def test_colour_nodes(pair, preview, despill):
     image, alpha = (given_.value for given_ in pair)
@@ -95,7 +95,7 @@ def test_colour_nodes(pair, preview, despill):
     same("ViTMatteTrimapPreview", lambda: (tint(picture, trimap),), image=picture, trimap=trimap)
 
 
-@drawn(30)
+@drawn(20)
 @given(st.data(), pairs("alpha"), SOUND, st.sampled_from(FITS), st.booleans())
 def test_background_node(data, pair, sound, fit, linear):
     image, alpha = (given_.value for given_ in pair)

@@ -87,7 +87,7 @@ def pairs(draw: Any, name: str, *, levels: bool = False, lowest: float = 0.0, hi
             draw(planes(name, other, height, wide, levels=levels, sound=sound)))
 
 
-@drawn(60)
+@drawn(40)
 @given(pairs("trimap", levels=True, lowest=-1.0, highest=2.0), st.sampled_from(["exact", "grid"]),
        st.sampled_from([None, None, 10**9, np.int64(10**9), 1e9, 0, -1, "much", float("nan"), float("inf"), 10**400]))
 def test_matte(pair, strategy, limit):
@@ -120,7 +120,7 @@ BAD = st.sampled_from([-1, float("nan"), float("inf"), "3", None, 10**400, 1 + 1
 MARKS = ("unknown", "foreground", "background")
 
 
-@drawn(60)
+@drawn(40)
 @given(st.data(), SOUND)
 def test_make_trimap(data, sound):
     height, width, count = (data.draw(strategy(sound)) for strategy in (sides, sides, counts))
@@ -173,7 +173,7 @@ def misfitting(plane: torch.Tensor, mask: torch.Tensor, frames: int, name: str) 
     return [rf"\d frames of {name} and \d of the mask"] if count not in (1, frames) else []
 
 
-@drawn(60)
+@drawn(40)
 @given(pairs("alpha"), st.booleans())
 def test_estimate_foreground(pair, both):
     image, alpha = pair
@@ -192,7 +192,7 @@ def test_estimate_foreground(pair, both):
         assert part[sure].equal(picture.expand(count, -1, -1, -1)[sure])
 
 
-@drawn(60)
+@drawn(40)
 @given(pairs("alpha"), st.booleans(), st.sampled_from([*SCREENS, "red", 3, None]))
 def test_cut_out(pair, estimate, despill):
     image, alpha = pair
@@ -215,7 +215,7 @@ WRONG_FILLS = {"two": torch.rand(2), "large": torch.full((3,), 300.0), "nan": to
                "scalar": torch.tensor(1.0)}
 
 
-@drawn(60)
+@drawn(40)
 @given(st.data(), pairs("alpha"), SOUND, st.booleans(), st.booleans())
 def test_replace_background(data, pair, sound, estimate, linear):
     image, alpha = pair
@@ -270,7 +270,7 @@ ARRAY_LAYOUTS = {"plain": lambda x: x, "negative": lambda x: x[::-1, ::-1].copy(
                  "big-endian": lambda x: x.astype(x.dtype.newbyteorder(">")), "read-only": np.require}
 
 
-@drawn(60)
+@drawn(40)
 @given(st.data(), SOUND)
 def test_metrics(data, sound):
     height, width = data.draw(sides(sound)), data.draw(sides(sound))
@@ -302,7 +302,7 @@ def test_metrics(data, sound):
         assert all(np.isfinite(x) and x >= 0 for x in (result.sad, result.mse, result.grad, result.conn))
 
 
-@drawn(60)
+@drawn(40)
 @given(st.data(), SOUND)
 def test_net(data, sound):
     height, width = (data.draw(st.sampled_from([16, 32, 48])) for _ in range(2))
@@ -330,7 +330,7 @@ def test_net(data, sound):
         assert torch.allclose(alphas, NET(x.contiguous()).alphas, atol=1e-5)
 
 
-@drawn(60)
+@drawn(40)
 @given(st.data(), SOUND)
 def test_processor(data, sound):
     """Every kind of array: rescaled, normalised, joined, padded; or one error."""
