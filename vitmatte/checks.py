@@ -59,12 +59,13 @@ def _check_values(value: Tensor, name: str, lowest: float, highest: float, remed
 def _check_type(value: Tensor, name: str) -> None:
     if value.dtype in FLOATS:
         return
-    remedy = ": divide by 255" if value.dtype == torch.uint8 else ""
     if value.dtype == torch.bool or value.is_floating_point():
-        remedy = f": {name}.float()" if name.isidentifier() else ": .float()"
-    elif not value.is_complex():
-        remedy = ": divide by 255, or by the largest value of its type"
-    raise ValueError(f"{name} is {value.dtype}; expected floating point in 0..1{remedy}")
+        remedy = "of 16 to 64 bits: convert it with .float()"
+    elif value.is_complex():
+        remedy = "in 0..1"
+    else:
+        remedy = "in 0..1: divide by 255" + ("" if value.dtype == torch.uint8 else ", or what stands for white")
+    raise ValueError(f"{name} is {value.dtype}; expected floating point {remedy}")
 
 
 def check_plane(plane: Tensor, name: str) -> None:
