@@ -67,7 +67,7 @@ def misfit(image: Given, plane: Given, name: str) -> list[str]:
 
 def check_result(result: torch.Tensor, shape: tuple[int, ...]) -> None:
     """Promised of every tensor that comes out."""
-    assert result.shape == shape and result.dtype == torch.float32
+    assert result.shape == shape and result.dtype == torch.float32 and result.is_contiguous()
     assert not result.requires_grad and not result.is_inference()
     assert bool(((result >= 0) & (result <= 1)).all())  # false for NaN
 
@@ -249,7 +249,7 @@ def test_replace_background(data, pair, sound, estimate, linear):
     if found is None:
         return
     assert found.shape == (max(together, default=1), *image.plain.shape[1:3], depth) and found.dtype == torch.float32
-    assert not found.requires_grad and bool(((found > -1e-5) & (found < 1 + 1e-5)).all())
+    assert found.is_contiguous() and not found.requires_grad and bool(((found > -1e-5) & (found < 1 + 1e-5)).all())
     assert found.equal(replace_background(image.plain, alpha.plain, behind.plain, **how))
 
 

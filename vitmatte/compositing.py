@@ -160,4 +160,4 @@ def tint(image: Tensor, trimap: Tensor) -> Tensor:
     areas = torch.where(foreground, 0, torch.where(background, 2, 1))
     colours = torch.tensor([SUBJECT, UNDECIDED, BEHIND], dtype=torch.float32, device=image.device)[areas]
     strengths = torch.tensor(STRENGTHS, dtype=torch.float32, device=image.device)[areas].unsqueeze(-1)
-    return image[..., :3].float() * (1 - strengths) + colours * strengths
+    return (image[..., :3].float() * (1 - strengths) + colours * strengths).contiguous()

@@ -145,7 +145,7 @@ class VitMatteForImageMatting(nn.Module):
         if weight is None or self.casts:
             return
         dtype, device = pixel_values.dtype, pixel_values.device
-        same = device == weight.device and (dtype == weight.dtype or torch.is_autocast_enabled(device.type))
+        same = device == weight.device and (dtype == weight.dtype or _autocast_is_on(device))
         if not same or not pixel_values.is_floating_point():
             raise ValueError(f"pixel_values is {dtype} on {device}, and the net's weights are {weight.dtype} on "
                              f"{weight.device}: give pixel_values.to({str(weight.device)!r}, {weight.dtype})")
@@ -197,6 +197,13 @@ class VitMatteForImageMatting(nn.Module):
     def dtype(self) -> torch.dtype:
         """Of the parameters."""
         return next(self.parameters()).dtype
+
+
+def _autocast_is_on(device: torch.device) -> bool:
+    try:
+        return torch.is_autocast_enabled(device.type)
+    except RuntimeError:  # a device that knows no autocast
+        return False
 
 
 def _check_labels(labels: Tensor, pixel_values: Tensor) -> None:
