@@ -10,7 +10,7 @@ from nets import SPREAD, assert_close, random_net
 from safetensors.torch import load_file
 
 from vitmatte import MattingModel, load_model, make_trimap, matte
-from vitmatte.checkpoint import save_net
+from vitmatte.pretrained import save_net
 from vitmatte.processing import Preprocessing
 
 GOLDEN = Path(__file__).parent / "data" / "golden.safetensors"

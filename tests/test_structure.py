@@ -31,8 +31,8 @@ ARROWS = {
     "strands": {"distance", "regions"},
     "trimap": {"checks", "distance", "regions", "strands"},
     "compositing": {"checks", "trimap"},
-    "foreground": {"trimap"},
-    "cutout": {"compositing", "foreground", "trimap"},
+    "foreground": {"checks"},
+    "cutout": {"checks", "compositing", "foreground"},
     "execution": {"size"},
     "enlarge": {"execution"},
     "tiles": {"enlarge", "size"},
@@ -63,8 +63,10 @@ ARROWS = {
     "inference": {"checkpoint", "checks", "frame", "hub", "processing", "trimap"},
     "trimap_options": {"image_files", "trimap"},
     "evaluate": {"files", "image_files", "inference", "metrics", "models", "trimap"},
-    "cli": {"compositing", "cutout", "evaluate", "execution", "hub", "image_files", "inference", "models",
-            "training", "trimap_options"},
+    "jobs": {"image_files"},
+    "signals": set(),
+    "cli": {"checks", "compositing", "cutout", "evaluate", "execution", "hub", "image_files", "inference", "jobs",
+            "models", "signals", "training", "trimap_options"},
     "__main__": {"cli"},
     "__init__": None,  # gathers the public names
 }

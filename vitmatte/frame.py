@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -27,10 +28,19 @@ class MattingModel:
     Args:
         net: in evaluation mode.
         preprocessing: what its input is made with.
+
+    Raises:
+        ValueError: for a divisor that is no multiple of the net's patch size.
     """
 
     net: VitMatteForImageMatting
     preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        patch = 2 ** self.net.decoder.shape.levels
+        if self.preprocessing.divisor % patch:
+            raise ValueError(f"pictures would be padded to a multiple of {self.preprocessing.divisor} pixels "
+                             f"(size_divisibility); this net's patches need a multiple of {patch}")
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -133,18 +143,28 @@ class FrameTask:
         self, footprint: Footprint, plan: Plan, frames: Sequence[Frame], step: Callable[[float], None]
     ) -> bool:
         """Computes the frames; False when memory ran out and something smaller is left to try."""
+        callers: list[Exception] = []
+
+        def told(share: float) -> None:
+            try:
+                step(share)
+            except Exception as error:  # the caller's own, even if it is a lack of memory
+                callers.append(error)
+                raise
+
         try:
             elsewhere = footprint is not self.footprint
             net = on_cpu(self.model.net) if elsewhere else self.model.net
             device = torch.device("cpu") if elsewhere else self.device
             for first in range(0, len(frames), plan.frames):
                 group = frames[first:first + plan.frames]
-                report = partial(_part, step, first, len(group), len(frames))
-                self._compute(net, device, footprint.dtype, plan, group, report)
+                report = partial(_part, told, first, len(group), len(frames))
+                with _no_autocast(device):
+                    self._compute(net, device, footprint.dtype, plan, group, report)
             return True
         except Exception as error:
             last = footprint.device == "cpu" and next(smaller(plan, self.footprint), None) is None
-            if last or footprint is not self.footprint or not self.is_out_of_memory(error):
+            if callers or last or footprint is not self.footprint or not self.is_out_of_memory(error):
                 raise
         return False
 
@@ -190,6 +210,14 @@ def footprint_of(
 ) -> Footprint:
     """What computing a frame with a net takes; see `Footprint`."""
     return Footprint(net.config, height, width, dtype, device, strided, net.foreign.numbers if net.foreign else 0)
+
+
+def _no_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which the precision is the one that was asked for, whatever the caller runs in."""
+    try:
+        return torch.autocast(device.type, enabled=False)
+    except RuntimeError:  # a device that knows no autocast
+        return nullcontext()
 
 
 def on_cpu(net: VitMatteForImageMatting) -> VitMatteForImageMatting:
