@@ -219,7 +219,7 @@ class VitDetLayer(nn.Module):
 
     def _finish(self, x: Tensor, attended: Tensor, run: Execution) -> Tensor:
         """Both shortcuts of a piece x [..., C]: the attention's result, and the MLP, whose middle is cut smaller."""
-        x = x + attended
+        x = (x + attended).contiguous()  # a picture one token wide may come out in another order
         tokens = x.view(-1, x.shape[-1])
         for start, stop in run.pieces(tokens.shape[0], self.mlp.hidden * x.element_size()):
             tokens[start:stop] += self.mlp.infer(self.norm2(tokens[start:stop]))
