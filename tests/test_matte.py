@@ -48,6 +48,12 @@ def test_any_size_keeps_size_and_place(model, size):
     assert alpha.min() >= 0 and alpha.max() <= 1
 
 
+@pytest.mark.parametrize("size", [(64, 20), (20, 96), (160, 32), (33, 32)], ids=str)
+def test_any_size_in_a_grid(model, size):
+    alpha = matte(model, torch.rand(1, *size, 3), torch.full((1, *size), 0.5), strategy="grid")
+    assert alpha.shape == (1, *size) and bool(alpha.isfinite().all())
+
+
 @pytest.mark.parametrize("size", [(90, 130), (64, 130), (90, 128)], ids=str)
 def test_padding_is_cropped_not_stretched(scene, size):
     """The matte is the top left of the padded net's, pixel for pixel."""
