@@ -11,6 +11,7 @@ Pictures are [B, H, W, 3], masks, trimaps and mattes [B, H, W], all floating poi
 from .checkpoint import load_net
 from .config import VitDetConfig, VitMatteConfig
 from .cutout import cut_out, replace_background
+from .export import export_onnx, export_program
 from .foreground import estimate_foreground
 from .hub import DownloadError, download
 from .inference import MattingModel, load_model, matte
@@ -33,6 +34,8 @@ __all__ = [
     "cut_out",
     "download",
     "estimate_foreground",
+    "export_onnx",
+    "export_program",
     "load_model",
     "load_net",
     "make_trimap",
