@@ -50,7 +50,7 @@ ARROWS = {
     "inference": {"checkpoint", "checks", "frame", "hub", "processing", "trimap"},
     "traceable": {"block", "model", "processing", "trimap"},
     "tracing": {"backbone", "checkpoint", "config", "frame", "inference", "model", "traceable"},
-    "export": {"execution", "files", "frame", "inference", "model", "models", "tracing"},
+    "export": {"execution", "files", "frame", "inference", "model", "models", "processing", "tracing"},
     "trimap_options": {"image_files", "trimap"},
     "evaluate": {"files", "image_files", "inference", "metrics", "models", "trimap"},
     "cli": {"compositing", "cutout", "evaluate", "execution", "export", "hub", "image_files", "inference", "models",

@@ -29,14 +29,17 @@ from .frame import MattingModel
 from .inference import NORMALIZATIONS, load_model
 from .model import VitMatteForImageMatting
 from .models import BUNDLED, default_folder, released
+from .processing import Preprocessing
 from .tracing import Named, Subject
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-TORCH = (2, 9)
+TORCH = (2, 9)  # 2.8 keeps conditions on the size in the program, which some sizes then break
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18  # torch's own; onnxruntime has it from 1.14 on
+BUNDLED_LICENCE = "trained by this project; MIT as far as that is ours to give, see its model card"
+
 
 def export_program(
     model: MattingModel | VitMatteForImageMatting, *, dtype: torch.dtype | None = None
@@ -72,13 +75,13 @@ def save_program(
     The metadata is the extra file metadata.json in it.
     """
     _check_torch()
-    subject = Subject(model, dtype)
-    program = subject.trace()
-    if check:
-        module = program.module()
-        with torch.no_grad():
-            subject.check(lambda inputs: module(**inputs), "the exported program's matte")
     with whole_file(path) as temporary:
+        subject = Subject(model, dtype)
+        program = subject.trace()
+        if check:
+            module = program.module()
+            with torch.no_grad():
+                subject.check(lambda inputs: module(**inputs), "the exported program's matte")
         torch.export.save(program, temporary, extra_files={"metadata.json": json.dumps(dict(metadata or {}))})
 
 
@@ -103,34 +106,30 @@ def export_onnx(
 
     Raises:
         ValueError: see `export_program`; an opset before 18.
-        RuntimeError: a package is missing, this torch is too old, or the check failed; the message says which.
+        RuntimeError: a package is missing, this torch is too old, the opset cannot be had, or the check failed; the
+            message says which.
         OSError: the file cannot be written.
     """
     _check_torch()
     _check_packages(PACKAGES if check else PACKAGES[:2])
     if opset < OPSET:
         raise ValueError(f"opset is {opset}; expected {OPSET} or later")
-    subject = Subject(model, dtype)
-    signature = subject.signature
-    with _quiet():
-        found = torch.onnx.export(
-            subject.trace(), dynamo=True, verbose=False, opset_version=opset,
-            input_names=list(signature.inputs), output_names=list(signature.outputs),
-        )
-    assert found is not None
-    proto = found.model_proto
-    _describe(proto, subject, metadata or {})
     with whole_file(path) as temporary:
-        temporary.write_bytes(proto.SerializeToString())
+        subject = Subject(model, dtype)
+        proto = _as_onnx(subject, opset)
+        _describe(proto, subject, metadata or {})
+        content = proto.SerializeToString()
         if check:
-            subject.check(onnx_runner(temporary), "the matte that onnxruntime computes")
+            subject.check(onnx_runner(content), "the matte that onnxruntime computes")
+        temporary.write_bytes(content)
 
 
-def onnx_runner(path: str | os.PathLike[str]) -> Callable[[Named], Tensor]:
-    """A function from inputs by name to the first output of an ONNX file, on the CPU."""
+def onnx_runner(model: str | os.PathLike[str] | bytes) -> Callable[[Named], Tensor]:
+    """A function from inputs by name to the first output of an ONNX file, or its content, on the CPU."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+    content = model if isinstance(model, bytes) else os.fspath(model)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def run(inputs: Named) -> Tensor:
         return torch.from_numpy(session.run(None, {name: value.numpy() for name, value in inputs.items()})[0])
@@ -138,26 +137,45 @@ def onnx_runner(path: str | os.PathLike[str]) -> Callable[[Named], Tensor]:
     return run
 
 
+def _as_onnx(subject: Subject, opset: int) -> Any:
+    """The ModelProto, as torch makes it."""
+    with _quiet():
+        found = torch.onnx.export(
+            subject.trace(), dynamo=True, verbose=False, opset_version=opset,
+            input_names=list(subject.signature.inputs), output_names=list(subject.signature.outputs),
+        )
+    assert found is not None
+    proto = found.model_proto
+    written = next(entry.version for entry in proto.opset_import if not entry.domain)
+    if written != opset:
+        raise RuntimeError(f"this torch and onnxscript write opset {written} and cannot convert it to {opset}; give "
+                           f"opset={written}")
+    return proto
+
+
 def _describe(proto: Any, subject: Subject, metadata: Mapping[str, str]) -> None:
     """Names the axes, says what everything is, and drops the tracer's notes, which name files of this machine."""
     graph = proto.graph
-    del graph.value_info[:]
+    del graph.value_info[:], proto.metadata_props[:]
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph, *proto.functions):
         del part.metadata_props[:]
         part.doc_string = ""
+    notes = {}
     named = subject.signature.inputs | subject.signature.outputs
     for value in (*graph.input, *graph.output):
         axes, value.doc_string = named[value.name]
+        notes[value.name] = f"[{', '.join(map(str, axes))}]: {value.doc_string}"
         for dim, axis in zip(value.type.tensor_type.shape.dim, axes, strict=True):
             if isinstance(axis, str):
                 dim.dim_param = axis
-    notes = {f"{name} {list(axes)}": text for name, (axes, text) in named.items()}
     if subject.preprocessing is not None:
-        notes |= {"normalization (inside)": json.dumps({"mean": subject.preprocessing.mean,
-                                                        "std": subject.preprocessing.std})}
-    del proto.metadata_props[:]
+        notes["normalization"] = f"inside the graph: {_normalization(subject.preprocessing)}"
     for key, text in {**notes, **metadata}.items():
         proto.metadata_props.add(key=key, value=text)
+
+
+def _normalization(preprocessing: Preprocessing) -> str:
+    return f"mean {list(preprocessing.mean)}, standard deviation {list(preprocessing.std)}"
 
 
 def _check_torch() -> None:
@@ -208,10 +226,15 @@ def register(commands: Any) -> None:
 def _export(options: argparse.Namespace) -> int:
     if options.output.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"{options.output}: expected a name that ends in .onnx or .pt2")
-    known = released(options.model)
-    dtype = PRECISIONS[options.precision]
-    model = load_model(options.model, dtype=dtype, normalization=options.normalization, folder=options.models_folder)
-    notes = {"name": Path(options.model).name, **({"licence": known.licence} if known else {})}
+    if options.output.suffix == ".onnx":
+        _check_packages(PACKAGES)
+    model = load_model(options.model, dtype=PRECISIONS[options.precision], normalization=options.normalization,
+                       folder=options.models_folder)
+    notes, known = {"name": Path(options.model).name}, released(options.model)
+    if known or options.model == BUNDLED:
+        notes["licence"] = known.licence if known else BUNDLED_LICENCE
+    if options.inputs == "pixel_values":
+        notes["normalization"] = f"to be done before: {_normalization(model.preprocessing)}"
     what = model if options.inputs == "image" else model.net
     if options.output.suffix == ".onnx":
         export_onnx(what, options.output, opset=options.opset, metadata=notes, check=not options.no_check)

@@ -34,10 +34,12 @@ class Axis:
 
     Args:
         index: [N, length], for each token and each place on the axis the offset of the two, from 0.
+        place: [N, length], whether a token stands at a place on the axis.
         resizing: [2 * length - 1, rows of a table], brings a table to the axis's offsets; None where it has them.
     """
 
     index: Tensor
+    place: Tensor
     resizing: Tensor | None
 
 
@@ -146,10 +148,11 @@ def _axes(grid: Grid, trained: Grid) -> tuple[Axis, Axis]:
 
 
 def _axis(at: Tensor, length: int, trained: int) -> Axis:
-    index = at[:, None] - torch.arange(length) + (length - 1)
+    offset = at[:, None] - torch.arange(length)
+    index, place = offset + (length - 1), offset == 0
     if isinstance(length, int) and length == trained:  # a window's; where a tracer puts a symbol, any size may come
-        return Axis(index, None)
-    return Axis(index, resampling(2 * trained - 1, 2 * length - 1, _triangle, 1))
+        return Axis(index, place, None)
+    return Axis(index, place, resampling(2 * trained - 1, 2 * length - 1, _triangle, 1))
 
 
 def _windows(grid: Grid, side: int) -> Layout:
@@ -183,11 +186,15 @@ def _attention(layer: VitDetAttention, x: Tensor, layout: Layout) -> Tensor:
     groups, tokens, _ = x.shape
     qkv = layer.qkv(x).view(groups, tokens, 3, layer.heads, layer.dim)
     queries, keys, values = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2).contiguous().unbind(0)  # [G * heads, N, d]
-    scores = torch.bmm(queries * layer.dim ** -0.5, keys.transpose(1, 2))
+    scaled = queries * layer.dim ** -0.5
     if layer.relative:
-        rows, columns = (_relative_terms(queries, table, axis)
-                         for table, axis in zip((layer.rel_pos_h, layer.rel_pos_w), layout.axes, strict=True))
-        scores = scores + (rows[:, :, :, None] + columns[:, :, None, :]).flatten(2)
+        # As one product, [q | q.Rh | q.Rw] [k | row of k | column of k]: no second tensor of the scores' size.
+        terms = [_relative_terms(queries, table, axis)
+                 for table, axis in zip((layer.rel_pos_h, layer.rel_pos_w), layout.axes, strict=True)]
+        scaled = torch.cat([scaled, *terms], dim=2)
+        places = torch.cat([axis.place for axis in layout.axes], dim=1).to(keys.dtype)
+        keys = torch.cat([keys, places.expand(keys.shape[0], -1, -1)], dim=2)
+    scores = torch.bmm(scaled, keys.transpose(1, 2))
     result = torch.bmm(scores.softmax(dim=-1), values).view(groups, layer.heads, tokens, layer.dim)
     return layer.proj(result.transpose(1, 2).flatten(2))
 

@@ -57,7 +57,8 @@ class Subject:
         dtype: of the weights; None for the model's own.
 
     Raises:
-        ValueError: for a backbone other than ViTDet, or a dtype other than float32 and float16.
+        ValueError: for a backbone other than ViTDet, a dtype other than float32 and float16, or padding that does not
+            fit the patches.
     """
 
     def __init__(self, model: MattingModel | VitMatteForImageMatting, dtype: torch.dtype | None) -> None:
@@ -73,6 +74,9 @@ class Subject:
         patch = pair(self.config.patch_size)
         self.step = 2 * patch[0], 2 * patch[1]  # from two tokens a side on, nothing depends on whether a side is 1
         self.preprocessing = model.preprocessing if isinstance(model, MattingModel) else None
+        if self.preprocessing and any(self.preprocessing.divisor % step for step in self.step):
+            raise ValueError(f"the model's pictures are padded to {self.preprocessing.divisor} pixels; to be exported "
+                             f"so, its patches of {patch[0]}x{patch[1]} must fit in twice. Export its net alone")
         if self.preprocessing is None:
             self.module: nn.Module = TraceableNet(traced)
             self.signature = pixel_values(self.config.num_channels, self.step)
@@ -87,7 +91,7 @@ class Subject:
             pixels = torch.randn(batch, self.config.num_channels, height, width, generator=generator)
             pixels[:, -1] = torch.randint(0, 3, (batch, height, width), generator=generator) / 2
             return {"pixel_values": pixels.to(self.dtype)}
-        height, width = height - 7, width - 1
+        height, width = max(1, height - 7), width - 1
         trimap = torch.randint(0, 3, (batch, height, width), generator=generator) / 2
         return {"image": torch.rand(batch, height, width, 3, generator=generator), "trimap": trimap}
 
