@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from nets import SPREAD, assert_close, random_input, random_net, small_config
 from torch.nn import functional as F
 
-from vitmatte import MattingModel, export, export_onnx, export_program, load_model, matte
+from vitmatte import MattingModel, VitMatteConfig, export, export_onnx, export_program, load_model, matte
 from vitmatte.cli import main
 from vitmatte.export import onnx_runner, save_program
 from vitmatte.processing import HUB_MEAN, HUB_STD, Preprocessing
@@ -35,8 +36,11 @@ def picture(batch: int, height: int, width: int) -> dict[str, torch.Tensor]:
 
 
 def shallow(**changes) -> torch.nn.Module:
-    """One global block: quick to trace."""
-    return random_net(small_config(num_hidden_layers=1, window_block_indices=[], residual_block_indices=[0], **changes))
+    """One global block, patches of 4 pixels, two fusions: quick to trace."""
+    backbone = replace(small_config().vitdet, num_hidden_layers=1, window_block_indices=[], residual_block_indices=[0],
+                       patch_size=4, pretrain_image_size=20, image_size=24, **changes)
+    return random_net(VitMatteConfig(backbone_config=backbone, hidden_size=48, convstream_hidden_sizes=[8],
+                                     fusion_hidden_sizes=[12, 8]))
 
 
 def two_blocks() -> torch.nn.Module:
@@ -106,7 +110,7 @@ def test_onnx_of_a_net_alone(tmp_path):
     net = shallow(use_absolute_position_embeddings=False, use_relative_position_embeddings=False)
     export_onnx(net, tmp_path / "net.onnx", metadata={"name": "a"})
     run = onnx_runner(tmp_path / "net.onnx")
-    for batch, height, width in [(2, 32, 64), (1, 160, 96), (1, 64, 224)]:
+    for batch, height, width in [(2, 8, 16), (1, 40, 24), (1, 16, 56)]:
         pixels = random_input(height, width, batch=batch)
         with torch.no_grad():
             assert_close(run({"pixel_values": pixels}), net(pixels).alphas, MOST_APART)
@@ -179,7 +183,7 @@ def test_a_torch_that_is_too_old(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("model", "dtype", "said"), [
     (shallow().to(torch.bfloat16), None, "dtype is torch.bfloat16; expected torch.float32 or torch.float16"),
     (shallow(), torch.float64, "dtype is torch.float64"),
-    (MattingModel(shallow(), Preprocessing(divisor=16)), None, "padded to 16 pixels"),
+    (MattingModel(shallow(), Preprocessing(divisor=12)), None, "padded to 12 pixels"),
 ])
 def test_what_cannot_be_exported(model, dtype, said):
     with pytest.raises(ValueError, match=said):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 TORCH = (2, 9)  # 2.8 keeps conditions on the size in the program, which some sizes then break
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-OPSET = 18  # torch's own; onnxruntime has it from 1.14 on
+OPSET = 18  # torch's own
 BUNDLED_LICENCE = "trained by this project; MIT as far as that is ours to give, see its model card"
 
 
@@ -226,6 +226,7 @@ def register(commands: Any) -> None:
 def _export(options: argparse.Namespace) -> int:
     if options.output.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"{options.output}: expected a name that ends in .onnx or .pt2")
+    _check_torch()
     if options.output.suffix == ".onnx":
         _check_packages(PACKAGES)
     model = load_model(options.model, dtype=PRECISIONS[options.precision], normalization=options.normalization,
