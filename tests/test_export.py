@@ -211,6 +211,12 @@ def test_a_failed_check_leaves_what_was_there(onnx_file, monkeypatch, tmp_path):
     assert place.stat().st_size > 10_000
 
 
+def test_onnxruntimes_refusal_is_an_error_of_ours():
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(RuntimeError, match="onnxruntime cannot run the net: .*"):
+        onnx_runner(b"no net")
+
+
 @torch_can
 @pytest.mark.parametrize(("arguments", "said"), [
     (["-o", "net.tflite"], "net.tflite: expected a name that ends in .onnx or .pt2"),

@@ -125,16 +125,31 @@ def export_onnx(
 
 
 def onnx_runner(model: str | os.PathLike[str] | bytes) -> Callable[[Named], Tensor]:
-    """A function from inputs by name to the first output of an ONNX file, or its content, on the CPU."""
+    """A function from inputs by name to the first output of an ONNX file, or its content, on the CPU.
+
+    Raises:
+        RuntimeError: here or when it is called, where onnxruntime refuses.
+    """
     import onnxruntime
 
     content = model if isinstance(model, bytes) else os.fspath(model)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    with _as_runtime_error():
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def run(inputs: Named) -> Tensor:
-        return torch.from_numpy(session.run(None, {name: value.numpy() for name, value in inputs.items()})[0])
+        with _as_runtime_error():
+            return torch.from_numpy(session.run(None, {name: value.numpy() for name, value in inputs.items()})[0])
 
     return run
+
+
+@contextmanager
+def _as_runtime_error() -> Iterator[None]:
+    """onnxruntime's exceptions share no class of their own."""
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeError(f"onnxruntime cannot run the net: {str(error).splitlines()[0]}") from error
 
 
 def _as_onnx(subject: Subject, opset: int) -> Any:

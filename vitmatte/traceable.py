@@ -97,14 +97,18 @@ class TraceableMatte(nn.Module):
         foreground, background = sure_areas(trimap)
         guide = torch.where(foreground, 1.0, torch.where(background, 0.0, trimap))
         unknown = ~(foreground | background)
-        divisor = self.preprocessing.divisor
-        padded = (height + divisor - 1) // divisor * divisor, (width + divisor - 1) // divisor * divisor
+        padded = _padded(height, self.preprocessing.divisor), _padded(width, self.preprocessing.divisor)
         channels = self.preprocessing.channels(image, guide).to(self.dtype)
         channels = F.pad(channels, (0, 0, 0, padded[1] - width, 0, padded[0] - height))
         alphas = self.net(channels.permute(0, 3, 1, 2).contiguous()).squeeze(1)
         # A slice would leave a tracer with the question whether it is as long as it says.
         alphas = alphas.index_select(1, torch.arange(height)).index_select(2, torch.arange(width))
         return torch.where(unknown, alphas.to(guide.dtype), guide)
+
+
+def _padded(length: int, divisor: int) -> int:
+    """`SizeContract.padded` without a negative number: ONNX divides those towards zero."""
+    return (length + divisor - 1) // divisor * divisor
 
 
 def _cubic(x: Tensor) -> Tensor:
@@ -158,7 +162,7 @@ def _axis(at: Tensor, length: int, trained: int) -> Axis:
 def _windows(grid: Grid, side: int) -> Layout:
     """Windows of side x side tokens, the last ones padded."""
     height, width = grid
-    down, across = (height + side - 1) // side, (width + side - 1) // side
+    down, across = _padded(height, side) // side, _padded(width, side) // side
     row = torch.arange(down * side).view(-1, side)[:, None, :, None]
     column = torch.arange(across * side).view(-1, side)[None, :, None, :]
     token = torch.where((row < height) & (column < width), row * width + column, height * width).flatten()
