@@ -1,4 +1,4 @@
-"""The command line: cutout, trimap, models, download.
+"""The command line: cutout, trimap, models, download, export, evaluate, train.
 
 Written files are listed on standard output, one a line; progress and errors go to standard error. Exit status: 0
 done, 1 something failed (the message says what), 2 wrong arguments, 130 interrupted, 143 terminated, 141 nobody reads
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import evaluate, hub, image_files, trimap_options
+from . import evaluate, export, hub, image_files, trimap_options
 from .checks import check_number
 from .compositing import FITS, SCREENS, colour
 from .cutout import cut_out, replace_background
@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("name", metavar="NAME", choices=list(RELEASED), help="one of: " + ", ".join(RELEASED))
     training_command.register(commands)
     evaluate.register(commands)
+    export.register(commands)
     for command in (models, download, cutout):
         command.add_argument("--models-folder", type=Path, default=default_folder(),
                              help="where released models are kept (default: $VITMATTE_HOME or ~/.cache/vitmatte)")
