@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,8 +36,8 @@ def picture(batch: int, height: int, width: int) -> dict[str, torch.Tensor]:
 
 def shallow(**changes) -> torch.nn.Module:
     """One global block, patches of 4 pixels, two fusions: quick to trace."""
-    backbone = replace(small_config().vitdet, num_hidden_layers=1, window_block_indices=[], residual_block_indices=[0],
-                       patch_size=4, pretrain_image_size=20, image_size=24, **changes)
+    backbone = small_config(num_hidden_layers=1, window_block_indices=[], residual_block_indices=[0], patch_size=4,
+                            pretrain_image_size=20, image_size=24, **changes).vitdet
     return random_net(VitMatteConfig(backbone_config=backbone, hidden_size=48, convstream_hidden_sizes=[8],
                                      fusion_hidden_sizes=[12, 8]))
 
