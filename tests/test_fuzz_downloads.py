@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 import subprocess
@@ -118,6 +119,18 @@ def test_weights_that_nobody_vouches_for_are_refused(tmp_path, server, monkeypat
     with pytest.raises(DownloadError, match="no checksum"):
         hub.download(NAME, tmp_path)
     check(tmp_path)
+
+
+@pytest.mark.parametrize("etag", [lambda content: "weak-and-short", lambda content: hashlib.sha1(content).hexdigest()],
+                         ids=["odd", "plain SHA-1"])
+def test_mirrors_with_etags_of_their_own(tmp_path, server, monkeypatch, etag):
+    """Weights are verified by the hash known here; configurations by what the mirror gives, at least as JSON."""
+    monkeypatch.setattr("loopback_hub.etag_of", lambda file, content: etag(content))
+    server.files["config.json"] = PAGE
+    with pytest.raises(DownloadError, match=rf"config\.json of {NAME} is not the published file"):
+        hub.download(NAME, tmp_path)
+    server.files = dict(FILES)
+    assert names(hub.download(NAME, tmp_path)) == sorted(FILES)
 
 
 def test_another_revision_is_refused(tmp_path, server, monkeypatch):

@@ -56,7 +56,7 @@ ARROWS = {
     "processor_config": {"config", "fields", "files", "hub"},
     "processing": {"config", "image_input", "processed", "processor_config", "size", "uncrop"},
     "models": {"checkpoint", "hub_config"},
-    "hub": {"checkpoint", "config", "hub_config", "models"},
+    "hub": {"checkpoint", "config", "fields", "hub_config", "models"},
     "work": {"vitdet_config"},
     "memory": {"config", "decoder", "execution", "processing", "size", "vitdet_config"},
     "frame": {"execution", "memory", "model", "processing", "size", "tiles"},

@@ -22,6 +22,7 @@ from typing import Any
 
 from .checkpoint import WEIGHTS_NAMES
 from .config import PREPROCESSOR_NAME
+from .fields import read_json
 from .hub_config import CONFIG_NAME
 from .models import (
     BUNDLED,
@@ -139,7 +140,7 @@ def _only_one(lock: Path, check_interrupt: Callable[[], None] | None) -> Iterato
 def _fetch(model: Released, file: str, waiting: Path, progress: Any, token: str | bool | None) -> Path:
     """One file to the waiting folder, whole and verified; goes on where an earlier call or process was cut off.
 
-    huggingface_hub's own hf_hub_download begins again after a failure (since 1.x), hence its http_get.
+    huggingface_hub's own hf_hub_download begins again after a failure (2.4 does), hence its http_get.
     """
     from huggingface_hub import constants
     from huggingface_hub.file_download import http_get
@@ -159,7 +160,7 @@ def _fetch(model: Released, file: str, waiting: Path, progress: Any, token: str 
     part: Path | None = None
     try:
         published = _published(model, file, token)
-        part = waiting / f"{file}.{published.checksum[:16]}"
+        part = waiting / f"{file}.{(published.checksum or 'unknown')[:16]}"
         with bar, part.open("ab") as stream:
             if (done := stream.tell()) != published.size:
                 http_get(published.url, stream, resume_size=done, expected_size=published.size, **how)
@@ -179,11 +180,11 @@ def _fetch(model: Released, file: str, waiting: Path, progress: Any, token: str 
 
 @dataclass(frozen=True)
 class _Published:
-    """A file as the hub has it; its checksum as the hub's etags are made, see `_has_checksum`."""
+    """A file as the hub has it; its checksum as the hub's etags are made, see `_has_checksum`, or None."""
 
     url: str
     size: int | None
-    checksum: str
+    checksum: str | None
 
 
 def _published(model: Released, file: str, token: str | bool | None) -> _Published:
@@ -201,10 +202,10 @@ def _published(model: Released, file: str, token: str | bool | None) -> _Publish
         raise DownloadError(f"{file} of {model.name}: the hub answers with revision {metadata.commit_hash} instead of "
                             f"{model.revision}; try again, or another mirror (HF_ENDPOINT)")
     etag = (metadata.etag or "").strip('"')
-    if not _is_checksum(etag):
+    if file == model.weights and not _is_checksum(etag):
         raise DownloadError(f"{file} of {model.name}: the hub gives no checksum to verify it by; try another mirror "
                             "(HF_ENDPOINT)")
-    return _Published(url, metadata.size, etag)
+    return _Published(url, metadata.size, etag if _is_checksum(etag) else None)
 
 
 @contextmanager
@@ -257,7 +258,7 @@ def _progress_class(on_progress: Callable[[int, int], None] | None, check_interr
 def _verify(path: Path, model: Released, file: str, published: _Published) -> None:
     """Raises DownloadError, and removes the file, unless it is the published one, by size and checksum."""
     found, size = path.stat().st_size, model.size if file == model.weights and model.size else published.size
-    if size in (None, found) and _has_checksum(path, published.checksum):
+    if size in (None, found) and (_has_checksum(path, published.checksum) if published.checksum else _is_read(path)):
         return
     told = f"{found:,} bytes, sha256 {file_sha256(path)}"
     path.unlink()
@@ -271,11 +272,21 @@ def _is_checksum(etag: str) -> bool:
 
 
 def _has_checksum(path: Path, checksum: str) -> bool:
-    """Whether a file is the one of the hub's etag: the SHA-256 of a large file, git's name (a SHA-1) of a small one."""
+    """Whether a file is the one of the hub's etag: the SHA-256 of a large file, git's name (a SHA-1) of a small one;
+    some mirrors give the plain SHA-1."""
     if len(checksum) == 64:
         return file_sha256(path) == checksum
     content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == checksum
+    forms = (b"blob %d\0" % len(content) + content, content)
+    return any(hashlib.sha1(form, usedforsecurity=False).hexdigest() == checksum for form in forms)
+
+
+def _is_read(path: Path) -> bool:
+    """Whether a configuration that a mirror gives no checksum of is one at all."""
+    try:
+        return bool(read_json(path))
+    except ValueError:
+        return False
 
 
 def fetch_file(name: str, file: str, **hub: Any) -> Path:
