@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pack
 import pytest
@@ -22,7 +20,6 @@ from vitmatte.pretrained import save_net
 
 BY_ID = {node.GET_SCHEMA().node_id: node for node in pack.load()[1]}
 LIMITS = [0, 0, 1, 40, 4096, -1]
-logging.getLogger("vitmatte").setLevel(logging.ERROR)
 
 
 def told(call):

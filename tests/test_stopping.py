@@ -43,7 +43,12 @@ def arguments(folder: Path, *more: str) -> list[str]:
 
 def started(folder: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "vitmatte", *arguments(folder, *more)], cwd=ROOT, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_heeds_interrupts)
+
+
+def _heeds_interrupts() -> None:
+    """A shell has what it starts in the background ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def written(folder: Path) -> list[str]:
