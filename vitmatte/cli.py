@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ COLOURS = ("estimated", "picture")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
     options = _parser().parse_args(arguments)
+    _print_any_name()
     try:
         return options.run(options)
     except (ValueError, OSError, RuntimeError) as error:
@@ -38,6 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vitmatte: interrupted", file=sys.stderr)
         return 130
+
+
+def _print_any_name() -> None:
+    """Lets standard output take the names of files that its encoding has no letters for, as pipes on Windows often."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        unicode = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

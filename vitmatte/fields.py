@@ -11,6 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+MOST_JSON = 2**24  # bytes of a configuration file; real ones have a few thousand
 TOO_CLOSE = 0.88  # similarity from which an unknown name is taken for a misspelt one
 
 F = TypeVar("F", bound="Fields")
@@ -18,9 +19,12 @@ F = TypeVar("F", bound="Fields")
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The object in a JSON file. Raises ValueError that names the file when it holds none."""
+    size = os.stat(path).st_size
+    if size > MOST_JSON:
+        raise ValueError(f"{path} has {size:,} bytes, too many for a configuration; it is another kind of file")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a JSON {type(content).__name__}; expected an object")
@@ -44,7 +48,7 @@ def keeps_unknown(cls: type[F]) -> type[F]:
     plain = cls.__init__
 
     @wraps(plain)
-    def init(self: Any, *args: Any, **values: Any) -> None:
+    def init(self: Any, /, *args: Any, **values: Any) -> None:
         unknown = {k: values.pop(k) for k in list(values) if k not in known}
         for name in unknown:
             if close := get_close_matches(name, known, 1, TOO_CLOSE):
@@ -56,7 +60,7 @@ def keeps_unknown(cls: type[F]) -> type[F]:
             if name != "model_type":
                 setattr(self, name, value)
 
-    cls.__init__ = init  # type: ignore[method-assign]
+    cls.__init__ = init  # type: ignore[method-assign, assignment]
     return cls
 
 
@@ -103,7 +107,7 @@ class Fields:
         raise AttributeError(f"{type(self).__name__} has no {name!r}")
 
     def _fail(self, name: str, expected: str) -> None:
-        raise ValueError(f"{type(self).__name__}: {name} is {getattr(self, name)!r}; expected {expected}")
+        raise ValueError(f"{type(self).__name__}: {name} is {getattr(self, name)!r:.200}; expected {expected}")
 
     def _check(self, name: str, ok: Callable[[Any], bool], expected: str) -> None:
         value = getattr(self, name)

@@ -111,9 +111,9 @@ def _timm_by_name(config: VitMatteConfig) -> dict[str, Any]:
 def _described(described: Mapping[str, Any]) -> nn.Module:
     """transformers' backbone with a configuration as in its config.json, and random weights."""
     kind = described["model_type"]
-    transformers = _library("transformers", f"a backbone with model_type {kind!r}")
+    transformers = _library("transformers", f"a backbone with model_type {kind!r:.200}")
     if kind not in transformers.CONFIG_MAPPING:
-        raise ValueError(f"backbone_config: transformers {transformers.__version__} knows no model_type {kind!r}")
+        raise ValueError(f"backbone_config: transformers {transformers.__version__} knows no model_type {kind!r:.200}")
     theirs = transformers.CONFIG_MAPPING[kind].from_dict({k: v for k, v in described.items() if k not in DTYPES})
     return _from_config(transformers, theirs)
 

@@ -135,8 +135,8 @@ class HubConfig(Fields):
             ValueError: when `model_type` says that it is another model's, or a value is unsupported.
         """
         if values.get("model_type", cls.model_type) != cls.model_type:
-            raise ValueError(f"{cls.__name__}: model_type is {values['model_type']!r}; expected {cls.model_type!r}: "
-                             "this is the configuration of another model")
+            raise ValueError(f"{cls.__name__}: model_type is {values['model_type']!r:.200}; expected "
+                             f"{cls.model_type!r}: this is the configuration of another model")
         known = {f.name for f in fields(cls)} - {"extra"}  # type: ignore[arg-type]
         extra = {k: v for k, v in values.items() if k not in known and k != "model_type"}
         return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)  # type: ignore[call-arg]

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from .backbone import VitDetBackbone
-from .checkpoint import WEIGHTS_NAMES, find_weights, load_state, placed, read_net, read_tensors
-from .files import whole_file
+from .checkpoint import WEIGHTS_NAMES, find_weights, load_state, placed, read_net
+from .files import whole_files
 from .hub_config import CONFIG_NAME
 from .model import VitMatteForImageMatting
 from .net import Net
+from .weights_file import read_tensors, write_safetensors
 
 N = TypeVar("N", bound=Net)
 
@@ -74,16 +75,14 @@ def _file(
 
 def save_net(net: Net, folder: str | os.PathLike[str], state: Mapping[str, Tensor] | None = None) -> None:
     """Writes config.json and model.safetensors to a folder; see `Net.save_pretrained`."""
-    from safetensors.torch import save_file
-
     if getattr(net, "folded", False):
         raise ValueError("this net's BatchNorms are folded into its convolutions; save the one that from_pretrained "
                          "gives instead")
     folder = Path(folder)
     described = {"architectures": [type(net).__name__], **net.config.to_dict()}
-    with whole_file(folder / CONFIG_NAME) as path:
-        path.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     state = net.state_dict() if state is None else state
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    with whole_file(folder / WEIGHTS_NAMES[0]) as path:
-        save_file(tensors, path, metadata={"format": "pt"})
+    # Both or neither: weights beside the configuration of another net could not be loaded.
+    with whole_files(folder / CONFIG_NAME, folder / WEIGHTS_NAMES[0]) as (config, weights):
+        write_safetensors(weights, tensors)
+        config.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from .files import whole_file
 
 HUB_MEAN, HUB_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 DIVISOR = 32
+MOST_DIVISOR = 1024  # pixels; every picture is padded to a multiple
+LARGEST = 1e6  # of the other numbers
 _DIVISORS = ("size_divisibility", "size_divisor")
 _ARGUMENTS = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "do_pad", *_DIVISORS)
 _NAMES_OF_CLASSES = ("image_processor_type", "feature_extractor_type", "processor_class")  # ours is written instead
@@ -46,6 +48,7 @@ class ProcessorConfig:
 
     def __init__(
         self,
+        /,
         do_rescale: bool | None = True,
         rescale_factor: float = 1 / 255,
         do_normalize: bool | None = True,
@@ -83,7 +86,7 @@ class ProcessorConfig:
                 (processor, the overrides that are neither) instead of refusing those.
 
         Raises:
-            TypeError: for an override that is neither; the message names it.
+            TypeError: for an override that is neither; the message names it. ValueError: see `check`.
         """
         give_unused = overrides.pop("return_unused_kwargs", False)
         values = dict(image_processor_dict)
@@ -93,8 +96,17 @@ class ProcessorConfig:
                             f"{', '.join(_ARGUMENTS)}")
         if any(name in overrides for name in _DIVISORS):
             values = {name: value for name, value in values.items() if name not in _DIVISORS}
+        # null stands for the default, as in transformers' files.
+        values = {name: value for name, value in values.items() if value is not None or name not in _ARGUMENTS}
         processor = cls(**{**values, **overrides})
+        processor.check()
         return (processor, unused) if give_unused else processor
+
+    def check(self) -> None:
+        """Raises ValueError, naming the argument, for a value that no picture could be processed with."""
+        for name, (right, expected) in _VALUES.items():
+            if not right(value := getattr(self, name)):
+                raise ValueError(f"{name} is {value!r:.200}; expected {expected}")
 
     def to_dict(self) -> dict[str, Any]:
         """As written to preprocessor_config.json; the divisor under both names, each of which some versions read."""
@@ -153,7 +165,12 @@ class ProcessorConfig:
                      "local_files_only": local_files_only, "force_download": force_download}
             hub: dict[str, Any] = {k: v for k, v in given.items() if v not in (None, "", False) or k == "token"}
             folder = fetch_repository(str(pretrained_model_name_or_path), weights=False, **hub)
-        return cls.from_dict(read_json(folder / PREPROCESSOR_NAME if folder.is_dir() else folder), **overrides)
+        path = folder / PREPROCESSOR_NAME if folder.is_dir() else folder
+        values = read_json(path)
+        try:
+            return cls.from_dict(values, **overrides)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> list[str]:
         """Writes preprocessor_config.json, which loads here and in transformers. Returns the path of it, in a list.
@@ -171,6 +188,31 @@ class ProcessorConfig:
         return f"{type(self).__name__} {self.to_json_string().rstrip()}"
 
 
+def _is_flag(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+def _are_numbers(value: Any, least: float = -LARGEST) -> bool:
+    given = value if isinstance(value, list) else [value]
+    return len(given) in (1, 3, 4) and all(_is_number(number) and number > least for number in given)
+
+
+# What each argument may hold.
+_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "do_rescale": (_is_flag, "true or false"),
+    "rescale_factor": (_is_number, "a number"),
+    "do_normalize": (_is_flag, "true or false"),
+    "image_mean": (_are_numbers, "a number, or one for each of 3 channels"),
+    "image_std": (lambda value: _are_numbers(value, 1 / LARGEST), "a positive number, or one for each of 3 channels"),
+    "do_pad": (_is_flag, "true or false"),
+    "size_divisor": (lambda value: value <= MOST_DIVISOR, f"a whole number from 1 to {MOST_DIVISOR}"),
+}
+
+
 def first(*values: Any) -> Any:
     """The first that is given, if any."""
     return next((value for value in values if value is not None), None)
@@ -179,17 +221,19 @@ def first(*values: Any) -> Any:
 def one_divisor(size_divisibility: int | None, size_divisor: int | None, default: int) -> int:
     """The divisor that is given under either name, else the default; ValueError for none that can be."""
     if None not in (size_divisibility, size_divisor) and size_divisibility != size_divisor:
-        raise ValueError(f"size_divisibility is {size_divisibility} and size_divisor {size_divisor}; they are two "
-                         "names of one argument: give one of them, or equal ones")
+        raise ValueError(f"size_divisibility is {size_divisibility!r:.200} and size_divisor {size_divisor!r:.200}; "
+                         "they are two names of one argument: give one of them, or equal ones")
     divisor = first(size_divisor, size_divisibility, default)
     if not isinstance(divisor, int) or isinstance(divisor, bool) or divisor < 1:
-        raise ValueError(f"size_divisor is {divisor!r}; expected a whole number of at least 1")
+        raise ValueError(f"size_divisor is {divisor!r:.200}; expected a whole number of at least 1")
     return divisor
 
 
 def numbers(name: str, value: float | Sequence[float], channels: int) -> tuple[float, ...]:
     """One number for each channel, of an argument that gives them all or one for all."""
     listed = _listed(value)
+    if not isinstance(listed, (float, list)):
+        raise ValueError(f"{name} is {value!r:.200}; expected a number, or one for each of {channels} channels")
     given = (listed,) * channels if isinstance(listed, float) else tuple(listed)
     if len(given) != channels:
         raise ValueError(f"{name} {list(given)} has {len(given)} numbers; expected one, or one for each of "
@@ -199,5 +243,11 @@ def numbers(name: str, value: float | Sequence[float], channels: int) -> tuple[f
     return given
 
 
-def _listed(value: float | Sequence[float]) -> Any:
-    return float(value) if np.ndim(value) == 0 else [float(number) for number in value]  # type: ignore
+def _listed(value: Any) -> Any:
+    """A number, or a list of them, as such; what is neither stays what it is, and `check` refuses it."""
+    if isinstance(value, (str, bytes, dict)):
+        return value
+    try:
+        return float(value) if np.ndim(value) == 0 else [float(number) for number in value]
+    except (TypeError, ValueError):
+        return value

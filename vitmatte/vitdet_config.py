@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from .fields import is_int, is_number, is_size, keeps_unknown
 from .hub_config import HubConfig
 
+MOST_BLOCKS = 1000  # real nets have up to 48
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish")
 
 
@@ -79,13 +80,19 @@ class VitDetConfig(HubConfig):
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._assigned("out_features" if self.out_features is not None and self.out_indices is None else "out_indices")
+        self._check_depth()
+        self._assigned("out_features" if self.out_indices is None else "out_indices")
         self._check_values()
         if [self.stage_names[i] for i in self.out_indices or ()] != self.out_features:
             self._fail("out_indices", f"the numbers of out_features {self.out_features}")
 
+    def _check_depth(self) -> None:
+        self._check_counts("num_hidden_layers")
+        self._check("num_hidden_layers", lambda v: v <= MOST_BLOCKS, f"at most {MOST_BLOCKS}")
+
     def _check_values(self) -> None:
-        self._check_counts("hidden_size", "num_hidden_layers", "num_attention_heads", "num_channels")
+        self._check_depth()
+        self._check_counts("hidden_size", "num_attention_heads", "num_channels")
         self._check("mlp_ratio", lambda v: is_number(v) and v > 0, "a positive number")
         self._check("hidden_act", lambda v: v in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}")
         self._check_rates("dropout_prob", "drop_path_rate", "initializer_range")
@@ -98,13 +105,18 @@ class VitDetConfig(HubConfig):
         for name in ("window_block_indices", "residual_block_indices"):
             self._as_list(name, lambda v: is_int(v) and 0 <= v < blocks, f"block numbers from 0 to {blocks - 1}")
         names = self.stage_names
-        self._as_list("out_features", lambda v: v in names, f"names out of {names[0]}, {names[1]} to {names[-1]}")
-        self._as_list("out_indices", lambda v: is_int(v) and -blocks - 1 <= v <= blocks, f"numbers from 0 to {blocks}")
+        if self.out_features is not None:
+            self._check("out_features", bool, "at least one name")
+            self._as_list("out_features", lambda v: v in names, f"names out of {names[0]}, {names[1]} to {names[-1]}")
+        if self.out_indices is not None:
+            self._check("out_indices", bool, "at least one number")
+            self._as_list("out_indices", lambda v: is_int(v) and -blocks - 1 <= v <= blocks,
+                          f"numbers from 0 to {blocks}")
 
     def check(self) -> None:
         """Raises ValueError unless the values go together."""
         self._check("num_attention_heads", lambda v: self.hidden_size % v == 0, f"a divisor of {self.hidden_size}")
-        self._check("mlp_ratio", lambda v: self.hidden_size * v >= 1, f"at least 1 / {self.hidden_size}")
+        self._check("mlp_ratio", lambda v: 1 <= self.hidden_size * v < 1e9, "a positive number")
         grid = self.pretrain_grid
         if self.use_absolute_position_embeddings and (grid[0] != grid[1] or grid[0] < 1):
             self._fail("pretrain_image_size", "a square of at least one patch, because absolute positions are")
@@ -113,17 +125,17 @@ class VitDetConfig(HubConfig):
 
     def _assigned(self, name: str) -> None:
         """Names and numbers of the stages to give out say the same; without either it is the last stage."""
-        if name not in ("out_features", "out_indices"):
-            return
         names, features, numbers = self.stage_names, self.out_features, self.out_indices
-        if name == "out_features" or numbers is None:
-            object.__setattr__(self, "out_features", features or [names[-1]])
-            known = all(each in names for each in self.out_features or ())
-            numbers = [names.index(each) for each in self.out_features or ()] if known else []
-            object.__setattr__(self, "out_indices", numbers)
-        elif features is None or "_ready" in self.__dict__:
-            known = all(is_int(each) and -len(names) <= each < len(names) for each in numbers)
-            object.__setattr__(self, "out_features", [names[each] for each in numbers] if known else [])
+        if name == "out_features" or (name == "out_indices" and numbers is None):
+            features = [names[-1]] if features is None else features
+            right = isinstance(features, (list, tuple)) and all(each in names for each in features)
+            object.__setattr__(self, "out_features", features)
+            object.__setattr__(self, "out_indices", [names.index(each) for each in features] if right else None)
+        elif name == "out_indices" and (features is None or "_ready" in self.__dict__):
+            right = isinstance(numbers, (list, tuple)) and all(
+                is_int(each) and -len(names) <= each < len(names) for each in numbers
+            )
+            object.__setattr__(self, "out_features", [names[each] for each in numbers or ()] if right else None)
 
     @property
     def stage_names(self) -> list[str]:
