@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -76,3 +77,7 @@ class ImageMattingOutput(Output):
     alphas: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+for kind in (BackboneOutput, TransformerOutput, ImageMattingOutput):
+    torch.export.register_dataclass(kind)  # so that nets can be exported, vmapped and so on as they are
