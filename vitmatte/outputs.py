@@ -80,4 +80,5 @@ class ImageMattingOutput(Output):
 
 
 for kind in (BackboneOutput, TransformerOutput, ImageMattingOutput):
-    torch.export.register_dataclass(kind)  # so that nets can be exported, vmapped and so on as they are
+    # So that nets can be exported as they are, and the programs saved.
+    torch.export.register_dataclass(kind, serialized_type_name=f"{kind.__module__}.{kind.__name__}")
