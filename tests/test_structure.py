@@ -31,8 +31,8 @@ ARROWS = {
     "strands": {"distance", "regions"},
     "trimap": {"checks", "distance", "regions", "strands"},
     "compositing": {"checks", "trimap"},
-    "foreground": {"trimap"},
-    "cutout": {"compositing", "foreground", "trimap"},
+    "foreground": {"checks"},
+    "cutout": {"checks", "compositing", "foreground"},
     "execution": {"size"},
     "enlarge": {"execution"},
     "tiles": {"enlarge", "size"},
@@ -61,13 +61,21 @@ ARROWS = {
     "memory": {"config", "decoder", "execution", "processing", "size", "vitdet_config"},
     "frame": {"execution", "memory", "model", "processing", "size", "tiles"},
     "inference": {"checkpoint", "checks", "frame", "hub", "processing", "trimap"},
+    "traceable": {"backbone", "block", "model", "processing", "trimap"},
+    "tracing": {"backbone", "checkpoint", "vitdet_config", "frame", "inference", "model", "traceable"},
+    "export": {"execution", "files", "frame", "inference", "model", "models", "processing", "tracing"},
     "trimap_options": {"image_files", "trimap"},
     "evaluate": {"files", "image_files", "inference", "metrics", "models", "trimap"},
-    "cli": {"compositing", "cutout", "evaluate", "execution", "hub", "image_files", "inference", "models",
-            "training", "trimap_options"},
+    "jobs": {"image_files"},
+    "signals": set(),
+    "cli": {"checks", "compositing", "cutout", "evaluate", "execution", "export", "hub", "image_files", "inference",
+            "jobs", "models", "signals", "training", "trimap_options"},
     "__main__": {"cli"},
     "__init__": None,  # gathers the public names
 }
+
+# Optional packages, imported inside functions only, and where.
+OPTIONAL = {"export": {"onnxruntime"}}
 
 # The same for training: the modules beside it, and what of the library.
 TRAINING_ARROWS = {
@@ -128,6 +136,7 @@ def test_arrows_of_training(path):
 def test_the_library_knows_only_its_packages(path):
     known = {*sys.stdlib_module_names, "torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock",
              "scipy"}
+    known |= OPTIONAL.get(path.stem, set())
     strange = {module.split(".")[0] for level, module in imports(path) if level == 0} - known
     assert not strange, f"{path.name} imports {sorted(strange)}"
 
@@ -143,7 +152,7 @@ def test_one_file_talks_to_comfyuis_memory_management():
 def test_the_library_runs_without_comfyui():
     code = ("import sys, vitmatte, vitmatte.cli; strange = [m for m in sys.modules if m.split('.')[0] in "
             "('comfy', 'comfy_api', 'folder_paths', 'nodes', 'transformers', 'cv2', 'kornia', 'scipy', "
-            "'huggingface_hub', 'safetensors')]; print(strange)")
+            "'huggingface_hub', 'safetensors', 'onnx', 'onnxscript', 'onnxruntime')]; print(strange)")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

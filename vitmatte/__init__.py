@@ -12,6 +12,7 @@ from .backbone import VitDetBackbone, VitDetModel
 from .checkpoint import load_net
 from .config import VitMatteConfig
 from .cutout import cut_out, replace_background
+from .export import export_onnx, export_program
 from .foreground import estimate_foreground
 from .hub import DownloadError, download
 from .inference import MattingModel, load_model, matte
@@ -41,6 +42,8 @@ __all__ = [
     "cut_out",
     "download",
     "estimate_foreground",
+    "export_onnx",
+    "export_program",
     "load_model",
     "load_net",
     "make_trimap",

@@ -56,8 +56,10 @@ def _grey(picture: Image) -> np.ndarray:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The files of a folder whose names end as pictures' do, in order."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    """The files of a folder whose names end as pictures' do, in order; hidden ones, such as a system's own or what a
+    process that was killed was writing, are none."""
+    return sorted(path for path in folder.iterdir()
+                  if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file())
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:

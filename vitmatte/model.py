@@ -91,8 +91,10 @@ class VitMatteForImageMatting(Net):
             `ImageMattingOutput` with alphas [B, 1, H, W].
 
         Raises:
-            ValueError: for a shape the net cannot take, or labels of another shape than the alphas.
+            TypeError: for what is no tensor. ValueError: for a shape, type or device the net cannot take, or labels of
+            another shape than the alphas. Values are taken as they are: NaN in, NaN out.
         """
+        self._check_place(pixel_values)
         if labels is not None:
             _check_labels(labels, pixel_values)
         features = self.features(
@@ -112,6 +114,20 @@ class VitMatteForImageMatting(Net):
         )
         wanted = self.config.return_dict if return_dict is None else return_dict
         return output if wanted else output.to_tuple()
+
+    def _check_place(self, pixel_values: Tensor) -> None:
+        """Raises TypeError or ValueError unless the weights can take the tensor where it is and as it is."""
+        if not isinstance(pixel_values, Tensor):
+            raise TypeError(f"pixel_values is a {type(pixel_values).__name__}; expected a torch.Tensor, which "
+                            "VitMatteImageProcessor gives with return_tensors=\"pt\"")
+        weight = next(self.parameters(), None)
+        if weight is None or self.casts:
+            return
+        dtype, device = pixel_values.dtype, pixel_values.device
+        same = device == weight.device and (dtype == weight.dtype or _autocast_is_on(device))
+        if not same or not pixel_values.is_floating_point():
+            raise ValueError(f"pixel_values is {dtype} on {device}, and the net's weights are {weight.dtype} on "
+                             f"{weight.device}: give pixel_values.to({str(weight.device)!r}, {weight.dtype})")
 
     def init_weights(self) -> None:
         """Fresh weights and running statistics, in place; see `initialise`."""
@@ -140,11 +156,20 @@ class VitMatteForImageMatting(Net):
         self.backbone.to(device=None if away else device, dtype=dtype)
 
 
+def _autocast_is_on(device: torch.device) -> bool:
+    try:
+        return torch.is_autocast_enabled(device.type)
+    except RuntimeError:  # a device that knows no autocast
+        return False
+
+
 def _check_labels(labels: Tensor, pixel_values: Tensor) -> None:
-    batch, _, height, width = pixel_values.shape
-    if tuple(labels.shape) != (batch, 1, height, width):
-        raise ValueError(f"labels is {list(labels.shape)}; expected {[batch, 1, height, width]}, one alpha matte in "
-                         "0..1 for each picture, padded like it")
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels is a {type(labels).__name__}; expected a torch.Tensor")
+    expected = [*pixel_values.shape[:1], 1, *pixel_values.shape[2:]]
+    if list(labels.shape) != expected:
+        raise ValueError(f"labels is {list(labels.shape)}; expected {expected}, one alpha matte in 0..1 for each "
+                         "picture, padded like it")
 
 
 @torch.no_grad()

@@ -49,7 +49,7 @@ class Preprocessing:
     def net_input(self, image: Tensor, trimap: Tensor) -> Tensor:
         """image [B, H, W, 3] and trimap [B, H, W] (0, 1, or between for unknown) to [B, 4, H', W'] of the image's
         dtype."""
-        return SizeContract(self.divisor).pad(self._channels(image, trimap).permute(0, 3, 1, 2))
+        return SizeContract(self.divisor).pad(self.channels(image, trimap).permute(0, 3, 1, 2))
 
     def region(
         self, image: Tensor, trimap: Tensor, rows: Span, columns: Span, device: torch.device, dtype: torch.dtype
@@ -65,11 +65,11 @@ class Preprocessing:
         """
         (top, bottom), (left, right) = rows, columns
         picture, guide = (x[top:bottom, left:right].to(device, torch.float32) for x in (image, trimap))
-        inside = self._channels(picture, guide).to(dtype).permute(2, 0, 1).unsqueeze(0)
+        inside = self.channels(picture, guide).to(dtype).permute(2, 0, 1).unsqueeze(0)
         missing = bottom - top - picture.shape[0], right - left - picture.shape[1]
         return torch.nn.functional.pad(inside, (0, missing[1], 0, missing[0])) if any(missing) else inside
 
-    def _channels(self, image: Tensor, trimap: Tensor) -> Tensor:
+    def channels(self, image: Tensor, trimap: Tensor) -> Tensor:
         """Normalised image [..., 3] and trimap [...] as [..., 4]."""
         mean, std = image.new_tensor(self.mean), image.new_tensor(self.std)
         if self.unknown is not None:
