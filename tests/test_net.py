@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from nets import small_config
+import torch
+from nets import assert_close, random_input, random_net, small_config
 
 from vitmatte import VitDetConfig, VitMatteConfig, VitMatteForImageMatting
 
@@ -46,3 +47,11 @@ def test_dicts_names_and_labels_of_configurations():
     assert labelled.id2label == {0: "label"} and labelled.label2id == {"label": "0"}
     labelled.num_labels = 3
     assert len(labelled.id2label) == len(labelled.label2id) == 3
+
+
+def test_nets_are_exported_as_they_are():
+    """transformers' outputs are known to torch.export, and so must these be."""
+    net, pixels = random_net(small_config()), random_input(32, 64)
+    program = torch.export.export(net, (pixels,), strict=False)
+    with torch.inference_mode():
+        assert_close(program.module()(pixels).alphas, net(pixels).alphas, 1e-5)

@@ -153,7 +153,9 @@ def test_flags_may_be_none_and_mean_no():
     processor = VitMatteImageProcessor(do_rescale=None, do_normalize=None, do_pad=None)
     joined = np.dstack([IMAGE, TRIMAP]).transpose(2, 0, 1)
     np.testing.assert_array_equal(processor(IMAGE, TRIMAP).pixel_values[0], joined)
+    assert VitMatteImageProcessor.from_dict(processor.to_dict()).to_dict() == processor.to_dict()
     assert processor.to_dict()["do_rescale"] is None
+    assert VitMatteImageProcessor.from_dict({"image_mean": None, "size_divisor": None}).size_divisor == 32
 
 
 def test_values_already_in_0_1_are_warned_of(caplog):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -76,3 +77,8 @@ class ImageMattingOutput(Output):
     alphas: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+for kind in (BackboneOutput, TransformerOutput, ImageMattingOutput):
+    # So that nets can be exported as they are, and the programs saved.
+    torch.export.register_dataclass(kind, serialized_type_name=f"{kind.__module__}.{kind.__name__}")

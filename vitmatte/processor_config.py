@@ -96,8 +96,9 @@ class ProcessorConfig:
                             f"{', '.join(_ARGUMENTS)}")
         if any(name in overrides for name in _DIVISORS):
             values = {name: value for name, value in values.items() if name not in _DIVISORS}
-        # null stands for the default, as in transformers' files.
-        values = {name: value for name, value in values.items() if value is not None or name not in _ARGUMENTS}
+        # null stands for the default, as in transformers' files; a flag's null is kept, and means no.
+        defaults = {name for name in _ARGUMENTS if not name.startswith("do_") and values.get(name) is None}
+        values = {name: value for name, value in values.items() if name not in defaults}
         processor = cls(**{**values, **overrides})
         processor.check()
         return (processor, unused) if give_unused else processor

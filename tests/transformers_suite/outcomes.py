@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 OUTCOMES: dict[str, dict[str, str]] = {}
+USES: set[str] = set()  # tests that made an object of a class that the shim put in place
 
 
 def pytest_configure(config: Any) -> None:
@@ -21,6 +22,8 @@ def pytest_configure(config: Any) -> None:
 def pytest_runtest_logreport(report: Any) -> None:
     """Each test once: failed when any part of it failed, else skipped, else passed."""
     outcome = {"outcome": report.outcome, "reason": _reason(report)}
+    if ("uses", True) in report.user_properties:
+        USES.add(report.nodeid)
     before = OUTCOMES.get(report.nodeid, {}).get("outcome")
     order = ("passed", "skipped", "failed")
     if before is None or order.index(report.outcome) > order.index(before):
@@ -33,6 +36,8 @@ def pytest_collectreport(report: Any) -> None:
 
 
 def pytest_sessionfinish() -> None:
+    for name, outcome in OUTCOMES.items():
+        outcome["uses"] = "yes" if name in USES else "no"
     if os.environ.get("SUITE_OUTCOMES"):
         Path(os.environ["SUITE_OUTCOMES"]).write_text(json.dumps(OUTCOMES, indent=1), encoding="utf-8")
 

@@ -60,7 +60,9 @@ def count(outcomes: Outcomes) -> str:
 
 def compare(ours: Outcomes, theirs: Outcomes | None, *, skips: bool = False) -> str:
     """Both counts, and each failure with its reason and what became of the test in transformers itself."""
-    lines = [f"this library:        {count(ours)}"]
+    used = [outcome for outcome in ours.values() if outcome.get("uses") == "yes"]
+    lines = [f"this library:        {count(ours)}",
+             f"  of those that make an object of it: {count({str(i): each for i, each in enumerate(used)})}"]
     if theirs is not None:
         lines.append(f"transformers itself: {count(theirs)}")
         passed = [name for name in theirs if theirs[name]["outcome"] == "passed"]
