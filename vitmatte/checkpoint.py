@@ -324,10 +324,22 @@ def load_net(
         config = infer_config(state, str(weights))
     if folded:
         state = fold_batch_norm(state, config)
+    if dtype == torch.float16:
+        _check_halves(state, str(weights))
     state = {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in state.items()}
     net = VitMatteForImageMatting(config, operations=operations, folded=folded, device="meta")
     load_state(net, state, where=str(weights), layout=layout)
     return net.eval()
+
+
+def _check_halves(state: State, where: str) -> None:
+    """Raises ValueError where a weight that is finite would not be in float16."""
+    most = torch.finfo(torch.float16).max
+    largest = {name: float(value.abs().max()) for name, value in state.items() if value.is_floating_point()}
+    beyond = [f"{name} {size:g}" for name, size in largest.items() if most < size < float("inf")]
+    if beyond:
+        raise ValueError(f"{where}: {len(beyond)} tensors have values beyond float16, which ends at {most:g} "
+                         f"({', '.join(beyond[:5])}); load it in float32 or bfloat16")
 
 
 def save_net(net: VitMatteForImageMatting, folder: str | os.PathLike[str]) -> None:
