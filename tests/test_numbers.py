@@ -116,6 +116,16 @@ def test_weights_that_are_not_finite_give_an_error_and_no_matte(name, value):
         matte(model_of(net), IMAGE, TRIMAP)
 
 
+def test_weights_beyond_float16_are_told_when_loading(tmp_path):
+    net = random_net()
+    net.state_dict()[f"{BLOCK}mlp.fc2.weight"][0, 0] = 1e5
+    net.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=rf"1 tensors .*{BLOCK}mlp.fc2.weight 100000\); load it"):
+        load_model(tmp_path, dtype=torch.float16)
+    for dtype in (torch.float32, torch.bfloat16):
+        assert bool(matte(load_model(tmp_path, dtype=dtype), IMAGE, TRIMAP).isfinite().all())
+
+
 @pytest.mark.parametrize("place", [None, torch.tensor([0, 2, 3, 7, 11])])
 def test_relative_terms_whose_sum_would_overflow_are_noticed(place):
     """On a GPU scores are float16; two terms of 40,000 make an infinite sum, of -40,000 a token that is not seen."""

@@ -310,7 +310,7 @@ def load_net(
     if folded:
         _check_whole(config, state, str(weights), layout)
         state = fold_batch_norm(state, config)
-    load_state(net, placed(state, device, dtype), where=str(weights), layout=layout)
+    load_state(net, placed(state, str(weights), device, dtype), where=str(weights), layout=layout)
     if net.foreign is not None:  # buffers which are in no file
         net.backbone.to(device, dtype)
     return net.eval()
@@ -338,9 +338,21 @@ def read_net(path: str | os.PathLike[str], config: VitMatteConfig | None) -> tup
     return weights, state, layout, config or infer_config(state, str(weights))
 
 
-def placed(state: State, device: torch.device | str, dtype: torch.dtype | None) -> State:
-    """Tensors on a device, floating-point ones in a type (None: as they are)."""
+def placed(state: State, where: str, device: torch.device | str, dtype: torch.dtype | None) -> State:
+    """Tensors on a device, floating-point ones in a type (None: as they are); ValueError for what it cannot hold."""
+    if dtype == torch.float16:
+        _check_halves(state, where)
     return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in state.items()}
+
+
+def _check_halves(state: State, where: str) -> None:
+    """Raises ValueError where a weight that is finite would not be in float16."""
+    most = torch.finfo(torch.float16).max
+    largest = {name: float(value.abs().max()) for name, value in state.items() if value.is_floating_point()}
+    beyond = [f"{name} {size:g}" for name, size in largest.items() if most < size < float("inf")]
+    if beyond:
+        raise ValueError(f"{where}: {len(beyond)} tensors have values beyond float16, which ends at {most:g} "
+                         f"({', '.join(beyond[:5])}); load it in float32 or bfloat16")
 
 
 def empty_net(config: VitMatteConfig, where: str, **how: Any) -> VitMatteForImageMatting:
