@@ -1,21 +1,25 @@
 # make demo   a matte and a cut-out from a real photograph, offline, into demo/
 # make test   lint, type check and tests
 # make lint   lint and type check alone
+# make test-lowest   the tests with the lowest version of every package of requirements.txt (Python 3.10 or 3.11)
 # make bench  speed and memory against transformers
 
 PYTHON ?= python3
 VENV ?= .venv
 # On Linux a plain torch brings gigabytes of CUDA libraries, which neither demo nor tests need;
-# set TORCH to another requirement to choose.
+# set TORCH to another requirement to choose, and INDEX to where the lowest one is without them.
 TORCH ?= torch==2.13.0
+INDEX ?=
 
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
+LOWEST := $(VENV)-lowest/Scripts
 else
 BIN := $(VENV)/bin
+LOWEST := $(VENV)-lowest/bin
 endif
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-lowest lint bench clean
 
 $(VENV)/runtime: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,8 +27,10 @@ $(VENV)/runtime: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
+# timm without torchvision, of which there is no build for every torch: see tests/timm_alone.py.
 $(VENV)/development: requirements-dev.txt $(VENV)/runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm
 	touch $@
 
 demo: $(VENV)/runtime
@@ -37,6 +43,18 @@ demo: $(VENV)/runtime
 
 test: lint
 	$(BIN)/python -m pytest tests -q
+
+# transformers and pymatting want newer packages; the tests that compare with them are left out without them.
+$(VENV)-lowest/tests: requirements.txt
+	$(PYTHON) -m venv $(VENV)-lowest
+	sed 's/>=/==/' requirements.txt > $(VENV)-lowest/requirements.txt
+	$(LOWEST)/python -m pip install --quiet --disable-pip-version-check $(INDEX) \
+		-r $(VENV)-lowest/requirements.txt pytest hypothesis pyyaml pathspec
+	touch $@
+
+test-lowest: $(VENV)-lowest/tests
+	$(LOWEST)/python -m pip list
+	$(LOWEST)/python -m pytest tests -q
 
 lint: $(VENV)/development
 	$(BIN)/ruff check .

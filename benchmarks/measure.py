@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 STATUS = Path("/proc/self/status")
+MEBI = 2**20
 
 
 def resident() -> int:

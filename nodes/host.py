@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..vitmatte import MattingModel, load_model, matte
 from ..vitmatte.execution import PRECISIONS
-from ..vitmatte.frame import is_out_of_memory
+from ..vitmatte.frame import footprint_of, is_out_of_memory
 from ..vitmatte.inference import Normalization, Strategy, checked
-from ..vitmatte.memory import Footprint, make_plan, within
+from ..vitmatte.memory import make_plan, within
 from .preview import thumbnail
 
 log = logging.getLogger(__name__)
@@ -80,8 +80,8 @@ class HostedModel:
         """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button; see there."""
         device = self.patcher.load_device
         _, count = checked(image, trimap)
-        footprint = Footprint(self.model.net.config, image.shape[1], image.shape[2], self.dtype, device.type,
-                              strided=strategy == "grid")
+        footprint = footprint_of(self.model.net, image.shape[1], image.shape[2], self.dtype, device.type,
+                                 strided=strategy == "grid")
         plan = make_plan(footprint, count=count, memory_limit=memory_limit)
         log.debug("%d frames of %dx%d: asking ComfyUI for %d MB", count, footprint.width, footprint.height,
                   plan.peak_bytes >> 20)

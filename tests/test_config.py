@@ -63,32 +63,20 @@ def test_lists_are_copied():
     (VitMatteConfig, {"hidden_size": 768}, "hidden_size is 768; expected 384"),
     (VitMatteConfig, {"fusion_hidden_sizes": [64, 32]}, "fusion_hidden_sizes"),
     (VitMatteConfig, {"batch_norm_eps": -1}, "batch_norm_eps"),
-    (VitMatteConfig, {"backbone_config": 3}, "backbone_config is 3; expected a VitDetConfig or a dict"),
+    (VitMatteConfig, {"backbone_config": 3}, "backbone_config is 3; expected a VitDetConfig, a"),
     (VitMatteConfig, {"backbone": "resnet50", "backbone_config": VitDetConfig(hidden_size=384)}, "one of the two"),
     (VitMatteConfig, {"backbone_kwargs": {"a": 1}, "backbone_config": VitDetConfig(hidden_size=384)}, "one of the two"),
-    (VitMatteConfig, {"backbone_config": {"hidden_size": 384, "patch_size": 8}}, "patch_size of 16"),
+    (VitMatteConfig, {"backbone_config": {"hidden_size": 384, "patch_size": 8}}, "a patch_size of 8; expected 16"),
 ])
 def test_refusals_name_the_field(kind, values, said):
     with pytest.raises(ValueError, match=kind.__name__) as error:
-        kind(**values)
-    assert said in str(error.value)
-
-
-@pytest.mark.parametrize(("values", "said"), [
-    ({"backbone": "resnet50", "use_timm_backbone": True}, "backbone='resnet50'"),
-    ({"backbone_config": {"model_type": "dinov2"}}, "'dinov2'"),
-    ({"use_pretrained_backbone": True}, "use_pretrained_backbone=True"),
-])
-def test_other_backbones_are_refused_by_name(values, said):
-    config = VitMatteConfig(**values)
-    with pytest.raises(NotImplementedError, match="not built yet") as error:
-        VitMatteForImageMatting(config)
+        kind(**values).check()
     assert said in str(error.value)
 
 
 def test_other_models_configurations_are_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
-    with pytest.raises(ValueError, match=r"config\.json: model_type is 'clip'"):
+    with pytest.raises(ValueError, match=r"config\.json: VitMatteConfig: model_type is 'clip'"):
         VitMatteConfig.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(ValueError, match="holds a JSON list; expected an object"):

@@ -4,115 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
-from nets import assert_close, random_input, random_net
-from safetensors.torch import save
+from loopback_hub import FILES, NAME, NET, WEIGHTS, names, offer, running
+from nets import assert_close, random_input
 
 from vitmatte import VitMatteForImageMatting, VitMatteImageProcessor, hub, load_model, models
 from vitmatte.hub import DownloadError
-from vitmatte.models import Released
-
-NET = random_net()
-WEIGHTS = save(NET.state_dict())
-FILES = {
-    "model.safetensors": WEIGHTS,
-    "config.json": NET.config.to_json().encode(),
-    "preprocessor_config.json": json.dumps(VitMatteImageProcessor().to_dict()).encode(),
-}
-COMMIT = "c" * 40
-NAME = "vitmatte-test"
-
-
-class Hub(ThreadingHTTPServer):
-    """As much of the hub as its client needs for files, with faults to order."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.files = dict(FILES)
-        self.status: dict[str, int] = {}  # file -> HTTP status to refuse it with
-        self.cut: dict[str, int] = {}  # file -> bytes after which the next answer breaks off, once
-        self.asked: list[tuple[str, str, str | None]] = []  # (method, file, range)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Hub
-
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, *, body: bool) -> None:
-        _, owner, name, resolve, revision, file = self.path.split("?")[0].split("/", 5)
-        self.server.asked.append((self.command, file, self.headers.get("Range")))
-        content = self.server.files.get(file)
-        status = self.server.status.get(file, 200 if content is not None else 404)
-        if status >= 400 or content is None or (owner, name, resolve) != ("hustvl", NAME, "resolve"):
-            self.send_response(status if status >= 400 else 404)
-            self.send_header("X-Error-Code", {404: "EntryNotFound", 200: "RepoNotFound"}.get(status, ""))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        start = 0
-        if wanted := self.headers.get("Range"):
-            start = int(wanted.removeprefix("bytes=").split("-")[0])
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("ETag", f'"{hashlib.sha256(FILES[file]).hexdigest()}"')
-        self.send_header("X-Repo-Commit", revision if len(revision) == 40 else COMMIT)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        if body:
-            cut = self.server.cut.pop(file, None)
-            self.wfile.write(content[start:cut])
-            if cut is not None:
-                self.close_connection = True
-                self.connection.close()
 
 
 @pytest.fixture
 def server(monkeypatch):
-    from huggingface_hub import constants, file_download
-
-    with Hub() as hub_server:
-        threading.Thread(target=hub_server.serve_forever, args=(0.02,), daemon=True).start()
-        for name, value in (("ENDPOINT", hub_server.url), ("HF_HUB_OFFLINE", False), ("HUGGINGFACE_CO_URL_TEMPLATE",
-                            hub_server.url + "/{repo_id}/resolve/{revision}/{filename}")):
-            monkeypatch.setattr(constants, name, value)
-            if hasattr(file_download, name):  # huggingface_hub 0.24 has copies there
-                monkeypatch.setattr(file_download, name, value)
-        offer(monkeypatch, sha256=hashlib.sha256(WEIGHTS).hexdigest(), size=len(WEIGHTS))
+    with running(monkeypatch) as hub_server:
         yield hub_server
-        hub_server.shutdown()
-
-
-def offer(monkeypatch, **changes):
-    """Puts a model of the server's into the table of released ones."""
-    values = {"name": NAME, "revision": "a" * 40, "weights": "model.safetensors", "size": None, "sha256": None,
-              "accuracy": "-", "licence": "-", **changes}
-    monkeypatch.setitem(models.RELEASED, NAME, Released(**values))
-
-
-def names(folder):
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock")
 
 
 WHOLE = [f"{NAME}/{file}" for file in sorted(FILES)]
@@ -177,12 +83,12 @@ def test_an_interrupted_download_is_resumed(server, tmp_path):
 
 
 def test_a_broken_connection_is_resumed(server, tmp_path, monkeypatch):
-    from huggingface_hub import constants, file_download, hf_hub_download
+    from huggingface_hub import constants, file_download
 
     for module in (constants, file_download):  # what has been written is what is resumed from
         monkeypatch.setattr(module, "DOWNLOAD_CHUNK_SIZE", 10_000, raising=module is constants)
     server.cut["model.safetensors"] = 50_000
-    if "tqdm_class" not in inspect.signature(hf_hub_download).parameters:  # huggingface_hub 0.x does not try again
+    if "tqdm_class" not in inspect.signature(file_download.http_get).parameters:  # 0.x does not try again by itself
         with pytest.raises(DownloadError, match="What has arrived is kept; try again to go on"):
             hub.download(NAME, tmp_path)
     assert (hub.download(NAME, tmp_path) / "model.safetensors").read_bytes() == WEIGHTS

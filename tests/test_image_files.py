@@ -24,7 +24,8 @@ def grey_of(mode: str) -> Image.Image:
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I", "F"])
 def test_pictures_of_every_mode(tmp_path, mode):
     path = tmp_path / "p.tif"
-    Image.fromarray(PIXELS).convert(mode).save(path)
+    picture = Image.fromarray(PIXELS).convert(mode)
+    (Image.fromarray(np.asarray(picture) / np.float32(255)) if mode == "F" else picture).save(path)
     image = image_files.read_image(path)
     assert image.shape == (1, 6, 9, 3) and image.dtype == torch.float32
     if mode in ("RGB", "RGBA"):

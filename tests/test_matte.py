@@ -10,7 +10,7 @@ from nets import SPREAD, assert_close, random_net
 from safetensors.torch import load_file
 
 from vitmatte import MattingModel, load_model, make_trimap, matte
-from vitmatte.checkpoint import save_net
+from vitmatte.pretrained import save_net
 from vitmatte.processing import Preprocessing
 
 GOLDEN = Path(__file__).parent / "data" / "golden.safetensors"
@@ -46,6 +46,12 @@ def test_any_size_keeps_size_and_place(model, size):
     alpha = matte(model, image, trimap)
     assert alpha.shape == (1, *size) and alpha.dtype == torch.float32
     assert alpha.min() >= 0 and alpha.max() <= 1
+
+
+@pytest.mark.parametrize("size", [(64, 20), (20, 96), (160, 32), (33, 32)], ids=str)
+def test_any_size_in_a_grid(model, size):
+    alpha = matte(model, torch.rand(1, *size, 3), torch.full((1, *size), 0.5), strategy="grid")
+    assert alpha.shape == (1, *size) and bool(alpha.isfinite().all())
 
 
 @pytest.mark.parametrize("size", [(90, 130), (64, 130), (90, 128)], ids=str)

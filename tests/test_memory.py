@@ -15,7 +15,7 @@ from nets import assert_close, random_net, small_config
 
 from vitmatte import MattingModel, VitMatteConfig, matte
 from vitmatte.decoder import DetailCapture
-from vitmatte.frame import Frame, FrameTask, on_cpu
+from vitmatte.frame import Frame, FrameTask, in_float32
 from vitmatte.memory import SIDES, SMALLEST_PIECE, SMALLEST_SCORES, Footprint, MemoryLimitError, make_plan, smaller
 from vitmatte.processing import Preprocessing
 
@@ -178,7 +178,7 @@ def test_at_last_the_cpu(monkeypatch, caplog):
 
 def test_the_copy_on_the_cpu_is_the_same_net():
     half = MattingModel(random_net().half(), Preprocessing())
-    copy = on_cpu(half.net)
+    copy = in_float32(half.net, "cpu")
     assert copy.dtype == torch.float32 and half.net.dtype == torch.float16
     for name, value in copy.state_dict().items():
         assert value.equal(half.net.state_dict()[name].to(value.dtype)), name

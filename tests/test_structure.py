@@ -19,14 +19,20 @@ NODES = sorted((ROOT / "nodes").glob("*.py"))
 ARROWS = {
     "size": set(),
     "files": set(),
-    "config": set(),
+    "fields": set(),
+    "hub_config": {"fields", "files", "hub"},
+    "vitdet_config": {"fields", "hub_config"},
+    "config": {"fields", "hub_config", "vitdet_config"},
+    "outputs": set(),
+    "net": {"hub", "hub_config", "pretrained"},
+    "pretrained": {"backbone", "checkpoint", "files", "hub_config", "model", "net", "weights_file"},
     "distance": set(),
     "regions": set(),
     "strands": {"distance", "regions"},
     "trimap": {"checks", "distance", "regions", "strands"},
     "compositing": {"checks", "trimap"},
-    "foreground": {"trimap"},
-    "cutout": {"compositing", "foreground", "trimap"},
+    "foreground": {"checks"},
+    "cutout": {"checks", "compositing", "foreground"},
     "execution": {"size"},
     "enlarge": {"execution"},
     "tiles": {"enlarge", "size"},
@@ -34,32 +40,48 @@ ARROWS = {
     "attention": {"execution"},
     "linear": set(),
     "checks": set(),
-    "block": {"attention", "config", "execution", "linear", "size"},
-    "backbone": {"block", "config", "execution"},
+    "block": {"attention", "execution", "linear", "size", "vitdet_config"},
+    "backbone": {"block", "execution", "net", "outputs", "vitdet_config", "work"},
+    "foreign_sources": {"config"},
+    "foreign": {"config", "outputs", "execution", "foreign_sources", "size"},
     "decoder": {"config", "enlarge", "execution", "size", "tiles"},
     "loss": set(),
     "metrics": set(),
-    "model": {"backbone", "block", "checkpoint", "config", "decoder", "execution", "hub", "loss"},
-    "checkpoint": {"config", "files", "model"},
-    "processing": {"config", "files", "hub", "size"},
-    "models": {"checkpoint", "config"},
-    "hub": {"checkpoint", "config", "models"},
-    "work": {"config"},
-    "memory": {"config", "decoder", "execution", "processing", "size"},
-    "frame": {"execution", "memory", "model", "processing", "size", "tiles", "work"},
+    "model": {"backbone", "config", "decoder", "execution", "foreign", "loss", "net", "outputs"},
+    "weights_file": set(),
+    "checkpoint": {"config", "decoder", "hub_config", "model", "vitdet_config", "weights_file"},
+    "image_input": set(),
+    "processed": set(),
+    "uncrop": {"size"},
+    "processor_config": {"config", "fields", "files", "hub"},
+    "processing": {"config", "image_input", "processed", "processor_config", "size", "uncrop"},
+    "models": {"checkpoint", "hub_config"},
+    "hub": {"checkpoint", "config", "fields", "hub_config", "models"},
+    "work": {"vitdet_config"},
+    "memory": {"config", "decoder", "execution", "processing", "size", "vitdet_config"},
+    "frame": {"execution", "memory", "model", "processing", "size", "tiles"},
     "inference": {"checkpoint", "checks", "frame", "hub", "processing", "trimap"},
+    "traceable": {"backbone", "block", "model", "processing", "trimap"},
+    "tracing": {"backbone", "checkpoint", "vitdet_config", "frame", "inference", "model", "traceable"},
+    "export": {"execution", "files", "frame", "inference", "model", "models", "processing", "tracing"},
     "trimap_options": {"image_files", "trimap"},
     "evaluate": {"files", "image_files", "inference", "metrics", "models", "trimap"},
-    "cli": {"compositing", "cutout", "evaluate", "execution", "hub", "image_files", "inference", "models",
-            "training", "trimap_options"},
+    "jobs": {"image_files"},
+    "signals": set(),
+    "cli": {"checks", "compositing", "cutout", "evaluate", "execution", "export", "hub", "image_files", "inference",
+            "jobs", "models", "signals", "training", "trimap_options"},
     "__main__": {"cli"},
     "__init__": None,  # gathers the public names
 }
 
+# Optional packages, imported inside functions only, and where.
+OPTIONAL = {"export": {"onnxruntime"}}
+
 # The same for training: the modules beside it, and what of the library.
 TRAINING_ARROWS = {
     "__init__": (set(), set()),
-    "recipe": (set(), {"checks", "config", "execution", "loss"}),
+    "from_json": (set(), set()),
+    "recipe": ({"from_json"}, {"checks", "config", "execution", "fields", "loss"}),
     "pictures": ({"recipe"}, {"image_files"}),
     "placing": ({"pictures"}, set()),
     "optics": (set(), set()),
@@ -70,12 +92,13 @@ TRAINING_ARROWS = {
     "stream": ({"composites", "recipe"}, set()),
     "optimizer": (set(), set()),
     "average": (set(), set()),
-    "pretrained": (set(), {"checkpoint", "model"}),
-    "state": ({"average", "optimizer", "pretrained", "recipe"}, {"files", "model"}),
-    "validation": ({"composites", "light", "pictures", "recipe", "stream"}, {"files", "metrics", "processing"}),
+    "pretrained": (set(), {"checkpoint", "model", "weights_file"}),
+    "state": ({"average", "optimizer", "pretrained", "recipe"}, {"files", "model", "weights_file"}),
+    "validation": ({"composites", "light", "pictures", "recipe", "stream"},
+                   {"image_files", "metrics", "processing"}),
     "loop": ({"composites", "pictures", "recipe", "state", "stream", "validation"},
              {"execution", "loss", "processing"}),
-    "publish": (set(), {"checkpoint", "config", "files", "processing"}),
+    "publish": (set(), {"checkpoint", "hub_config", "files", "processing", "weights_file"}),
     "command": ({"loop", "recipe"}, set()),
 }
 
@@ -113,6 +136,7 @@ def test_arrows_of_training(path):
 def test_the_library_knows_only_its_packages(path):
     known = {*sys.stdlib_module_names, "torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock",
              "scipy"}
+    known |= OPTIONAL.get(path.stem, set())
     strange = {module.split(".")[0] for level, module in imports(path) if level == 0} - known
     assert not strange, f"{path.name} imports {sorted(strange)}"
 
@@ -128,7 +152,7 @@ def test_one_file_talks_to_comfyuis_memory_management():
 def test_the_library_runs_without_comfyui():
     code = ("import sys, vitmatte, vitmatte.cli; strange = [m for m in sys.modules if m.split('.')[0] in "
             "('comfy', 'comfy_api', 'folder_paths', 'nodes', 'transformers', 'cv2', 'kornia', 'scipy', "
-            "'huggingface_hub', 'safetensors')]; print(strange)")
+            "'huggingface_hub', 'safetensors', 'onnx', 'onnxscript', 'onnxruntime')]; print(strange)")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -139,7 +163,7 @@ def test_files_stay_small():
 
 
 @pytest.mark.parametrize("pattern", [r"(?<!\.)\beval\(", r"\bexec\(", r"weights_only=False", r"pickle\.load",
-                                     r"os\.system", r"subprocess", r"trust_remote_code"])
+                                     r"os\.system", r"subprocess", r"trust_remote_code=True"])
 def test_nothing_that_runs_strangers_code(pattern):
     for path in [*LIBRARY, *TRAINING, *NODES, ROOT / "__init__.py"]:
         assert not re.search(pattern, path.read_text(encoding="utf-8")), f"{pattern} in {path.name}"

@@ -67,11 +67,12 @@ class RelativePositions:
         width_terms = by_query @ self.columns[place - row * width].transpose(1, 2)  # [M, G, W]
         return (height_terms[..., :, None] + width_terms[..., None, :]).flatten(2).transpose(0, 1)
 
-    def scores_of_places(self, queries: Tensor, place: Tensor, out: Tensor) -> Tensor:
+    def scores_of_places(self, queries: Tensor, place: Tensor, out: Tensor, run: Execution) -> Tensor:
         """`scores_at`, written to out [G, M, H * W], by products with each offset's vector instead of each pair's."""
         (groups, count, _), height, width = queries.shape, self.rows.shape[0], self.columns.shape[0]
         row = torch.div(place, width, rounding_mode="floor")
         terms, tables = queries @ self._by_offset(), []  # [G, M, 2H - 1 + 2W - 1]
+        run.watch_halves(terms, terms=2)  # an infinite sum of both would hide a token
         for at, length, first in ((row, height, 0), (place - row * width, width, 2 * height - 1)):
             key = first + torch.arange(length, device=place.device)
             index = (length - 1 - at)[:, None] + key  # [M, length]
@@ -79,16 +80,18 @@ class RelativePositions:
         torch.add(tables[0][..., :, None], tables[1][..., None, :], out=out.view(groups, count, height, width))
         return out
 
-    def scores_of_block(self, queries: Tensor, top: int, left: int, out: Tensor) -> Tensor:
+    def scores_of_block(self, queries: Tensor, top: int, left: int, out: Tensor, run: Execution) -> Tensor:
         """`scores_at` of a block of neighbouring queries, by one product and without copies.
 
         Args:
             queries: [G, rows, columns, d], the block whose first query stands at (top, left).
             out: [G, rows * columns, H * W] to write to.
+            run: watches for overflow.
         """
         groups, rows, columns, dim = queries.shape
         height, width = self.rows.shape[0], self.columns.shape[0]
         terms = queries.reshape(-1, dim) @ self._by_offset()  # [G * rows * columns, 2H - 1 + 2W - 1]
+        run.watch_halves(terms, terms=2)
         each = terms.shape[1]
         group, row = rows * columns * each, columns * each
         # A query's terms begin one offset earlier than those of the query above it, or on its left: a view of them.
@@ -200,7 +203,7 @@ def attention(
         g = slice(first, first + together)
         narrow = queries.dtype if halves else wide
         q, k, v = queries[g].to(narrow), keys[g].to(narrow), values[g].to(narrow)
-        for chunk, bias in _biases(relative, q, block or grid, tokens, place, most, buffer):
+        for chunk, bias in _biases(relative, q, block or grid, tokens, place, most, buffer, run):
             result[g, chunk] = _attend(q[:, chunk], k, v, bias, products)
             run.step(bias.numel() * dim * 2)
     return result
@@ -208,7 +211,7 @@ def attention(
 
 def _biases(
     relative: RelativePositions, queries: Tensor, block: tuple[int, int], tokens: int, place: Tensor | None, most: int,
-    buffer: Tensor,
+    buffer: Tensor, run: Execution,
 ) -> Iterator[tuple[slice, Tensor]]:
     """The chunks of at most `most` queries, each with its relative terms; a chunk's are overwritten by the next's."""
     groups, count, _ = queries.shape
@@ -218,12 +221,13 @@ def _biases(
             chunk = slice(top * block[1] + left, (bottom - 1) * block[1] + right)
             part = queries[:, chunk].unflatten(1, (bottom - top, right - left))
             size = (groups, chunk.stop - chunk.start, tokens)
-            yield chunk, relative.scores_of_block(part, top, left, out=buffer[: math.prod(size)].view(size))
+            yield chunk, relative.scores_of_block(part, top, left, buffer[: math.prod(size)].view(size), run)
         return
     for start in range(0, count, most):
         chunk = slice(start, min(start + most, count))
         size = (groups, chunk.stop - chunk.start, tokens)
-        yield chunk, relative.scores_of_places(queries[:, chunk], place[chunk], buffer[: math.prod(size)].view(size))
+        out = buffer[: math.prod(size)].view(size)
+        yield chunk, relative.scores_of_places(queries[:, chunk], place[chunk], out, run)
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, products: Tensor | None) -> Tensor:

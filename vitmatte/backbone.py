@@ -6,29 +6,19 @@ hub's. Sources: Li et al., arXiv 2203.16527 (ViTDet), Yao et al., arXiv 2305.152
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from .block import VitDetLayer
-from .config import VitDetConfig, pair
+from .block import VitDetLayer, VitDetResidual
 from .execution import Execution, Region
-
-
-@dataclass
-class BackboneOutput:
-    """feature_maps: one [B, C, H, W] per stage of the configuration; the others by request.
-
-    hidden_states: [B, C, H, W] before the first and after each block; attentions: per block
-    [pictures (times windows), heads, tokens, tokens].
-    """
-
-    feature_maps: tuple[Tensor, ...]
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
+from .net import Net
+from .outputs import BackboneOutput, TransformerOutput
+from .vitdet_config import VitDetConfig, pair
+from .work import transformer_work
 
 
 class VitDetEmbeddings(nn.Module):
@@ -86,7 +76,7 @@ class VitDetEncoder(nn.Module):
         self.layer = nn.ModuleList(VitDetLayer(config, i, ops, **at) for i in range(config.num_hidden_layers))
 
 
-class VitDetBackbone(nn.Module):
+class VitDetBackbone(Net):
     """The whole transformer.
 
     Args:
@@ -95,44 +85,110 @@ class VitDetBackbone(nn.Module):
         device, dtype: where and how the parameters are made.
     """
 
+    config_class = VitDetConfig
+    base_model_prefix = "vitdet"
+
     def __init__(self, config: VitDetConfig, *, operations: Any = nn, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
+        config.check()
         self.config = config
+        self.gradient_checkpointing = config.gradient_checkpointing
         self.embeddings = VitDetEmbeddings(config, operations, device=device, dtype=dtype)
         self.encoder = VitDetEncoder(config, operations, device=device, dtype=dtype)
+        if operations is nn and next(self.parameters()).device.type != "meta":
+            initialise(self)
 
     def forward(
         self,
         pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
         *,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
         run: Execution | None = None,
-    ) -> BackboneOutput:
-        """[B, channels, height, width], both sides multiples of the patch size, to feature maps.
+    ) -> Any:
+        """[B, channels, height, width], both sides multiples of the patch size, to `BackboneOutput`.
+
+        Args:
+            pixel_values: see there.
+            output_hidden_states, output_attentions: also give those; None for what the configuration says.
+            return_dict: False for a plain tuple; None for what the configuration says.
+            run: how to run.
 
         Raises:
             ValueError: for another number of channels, or a size that is no multiple of the patch size.
         """
-        self._check(pixel_values)
-        run = run or Execution()
-        probabilities: list[Tensor] | None = [] if output_attentions else None
-        wanted = set(self.config.out_stages)
-        last = self.config.num_hidden_layers if output_hidden_states or output_attentions else max(wanted)
-        states = [self.embeddings(pixel_values)]
-        features: dict[int, Tensor] = {}
-        for stage in range(last + 1):
-            x = states[-1]
-            if stage > 0:
-                x = self.encoder.layer[stage - 1](x, run, probabilities)
-                states = [*states, x] if output_hidden_states else [x]
-            if stage in wanted:
-                features[stage] = x.permute(0, 3, 1, 2)
-        return BackboneOutput(
-            feature_maps=tuple(features[stage] for stage in sorted(wanted)),
-            hidden_states=tuple(x.permute(0, 3, 1, 2) for x in states) if output_hidden_states else None,
-            attentions=tuple(probabilities) if probabilities is not None else None,
+        all_blocks = self._wanted(output_hidden_states, "output_hidden_states")
+        attentions = self._wanted(output_attentions, "output_attentions")
+        states, probabilities = self._blocks(pixel_values, run or Execution(), attentions, all_blocks=all_blocks)
+        output = BackboneOutput(
+            feature_maps=tuple(states[stage] for stage in sorted(set(self.config.out_stages))),
+            hidden_states=tuple(states.values()) if all_blocks else None,
+            attentions=probabilities,
         )
+        return output if self._wanted(return_dict, "return_dict") else output.to_tuple()
+
+    def _wanted(self, given: bool | None, name: str) -> bool:
+        return bool(getattr(self.config, name) if given is None else given)
+
+    def _blocks(
+        self, pixel_values: Tensor, run: Execution, attentions: bool, *, all_blocks: bool
+    ) -> tuple[dict[int, Tensor], tuple[Tensor, ...] | None]:
+        """({blocks that have run: [B, C, H, W]}, attentions): the stages to give out, or all."""
+        self._check(pixel_values)
+        probabilities: list[Tensor] | None = [] if attentions else None
+        wanted = set(self.config.out_stages)
+        last = self.config.num_hidden_layers if all_blocks or attentions else max(wanted)
+        kept: dict[int, Tensor] = {}
+        x = self.embeddings(pixel_values)
+        for stage in range(last + 1):
+            if stage > 0 and self.gradient_checkpointing and self.training:
+                x = checkpoint(_run_layer, self.encoder.layer[stage - 1], x, probabilities, use_reentrant=False)
+            elif stage > 0:
+                x = self.encoder.layer[stage - 1](x, run, probabilities)
+            if all_blocks or stage in wanted:
+                kept[stage] = x.permute(0, 3, 1, 2)
+                x = kept[stage].permute(0, 2, 3, 1)  # so that gradients pass through what is given out
+        return kept, tuple(probabilities) if probabilities is not None else None
+
+    @property
+    def stage_names(self) -> list[str]:
+        """See `VitDetConfig`."""
+        return self.config.stage_names
+
+    @property
+    def out_features(self) -> list[str]:
+        """See `VitDetConfig`."""
+        return self.config.out_features
+
+    @property
+    def out_indices(self) -> list[int]:
+        """See `VitDetConfig`."""
+        return self.config.out_indices
+
+    @property
+    def num_features(self) -> list[int]:
+        """Channels after each stage."""
+        return [self.config.hidden_size] * len(self.stage_names)
+
+    @property
+    def out_feature_channels(self) -> dict[str, int]:
+        """Channels by the stage's name."""
+        return dict(zip(self.stage_names, self.num_features, strict=True))
+
+    @property
+    def channels(self) -> list[int]:
+        """Channels of each feature map."""
+        return [self.out_feature_channels[name] for name in self.out_features]
+
+    def init_weights(self) -> None:
+        """Fresh weights, in place; see `initialise`."""
+        super().init_weights()
+        initialise(self)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The layer that turns patches into tokens."""
+        return self.embeddings.projection
 
     @torch.no_grad()
     def infer(
@@ -156,6 +212,10 @@ class VitDetBackbone(nn.Module):
             x = cast(VitDetLayer, layer).infer(x, run, needed if stage == last else None)
         return x.permute(0, 3, 1, 2)
 
+    def work(self, grid: tuple[int, int], needed: int, strided: bool) -> int:
+        """Multiply-adds of one frame; see `work.transformer_work`."""
+        return transformer_work(self.config, grid, needed, strided)
+
     def _check(self, pixel_values: Tensor) -> None:
         patch = pair(self.config.patch_size)
         if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
@@ -165,3 +225,48 @@ class VitDetBackbone(nn.Module):
         if height % patch[0] or width % patch[1] or not height or not width:
             raise ValueError(f"pixel_values is {height}x{width}; expected multiples of {patch[0]}x{patch[1]}: "
                              "VitMatteImageProcessor pads to that")
+
+
+def _run_layer(layer: nn.Module, x: Tensor, probabilities: list[Tensor] | None) -> Tensor:
+    """A block with relative tables of its own, so that computing it again does the same."""
+    return layer(x, Execution(), probabilities)
+
+
+class VitDetModel(VitDetBackbone):
+    """The same transformer, giving out what comes after the last block."""
+
+    def forward(  # type: ignore[override]
+        self,
+        pixel_values: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """As `VitDetBackbone.forward`, to `TransformerOutput`."""
+        if pixel_values is None:
+            raise ValueError("pixel_values is None; expected [batch, channels, height, width]")
+        states, probabilities = self._blocks(
+            pixel_values, Execution(), self._wanted(output_attentions, "output_attentions"), all_blocks=True
+        )
+        hidden = tuple(states.values())
+        output = TransformerOutput(
+            last_hidden_state=hidden[-1],
+            hidden_states=hidden if self._wanted(output_hidden_states, "output_hidden_states") else None,
+            attentions=probabilities,
+        )
+        return output if self._wanted(return_dict, "return_dict") else output.to_tuple()
+
+
+@torch.no_grad()
+def initialise(net: VitDetBackbone) -> None:
+    """Fresh weights as ViTDet is trained from: truncated normal, residual blocks that begin as the identity."""
+    for name, parameter in net.named_parameters():
+        if parameter.ndim > 1:
+            nn.init.trunc_normal_(parameter, std=net.config.initializer_range)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+    for module in net.modules():
+        if isinstance(module, VitDetResidual):
+            for conv in (module.conv1, module.conv2, module.conv3):
+                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.norm3.weight)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import RelativePositions, attention, attention_reference, relative_table
-from .config import VitDetConfig
 from .execution import Execution
 from .linear import linear, linear_gelu
 from .size import SizeContract
+from .vitdet_config import VitDetConfig
 
 ACTIVATION: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -30,6 +30,8 @@ ACTIVATION: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
 }
 GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}  # torch's name of the approximation
+# Numbers of needed tokens, for a size of pictures: libraries underneath keep a kernel for each (see `linear`).
+COUNTS = 8
 RESIDUAL_EPS = 1e-6  # of the residual blocks' LayerNorms in every published net, whatever layer_norm_eps says
 
 
@@ -214,12 +216,12 @@ class VitDetLayer(nn.Module):
             self._infer_global(x, run)
         else:
             reach = needed if self.residual is None else _grown(needed)
-            self._infer_places(x, run, reach.flatten().nonzero().squeeze(1))
+            self._infer_places(x, run, _rounded(reach.flatten()))
         return x if self.residual is None else self._infer_residual(x, run)
 
     def _finish(self, x: Tensor, attended: Tensor, run: Execution) -> Tensor:
         """Both shortcuts of a piece x [..., C]: the attention's result, and the MLP, whose middle is cut smaller."""
-        x = x + attended
+        x = (x + attended).contiguous()  # a picture one token wide may come out in another order
         tokens = x.view(-1, x.shape[-1])
         for start, stop in run.pieces(tokens.shape[0], self.mlp.hidden * x.element_size()):
             tokens[start:stop] += self.mlp.infer(self.norm2(tokens[start:stop]))
@@ -309,6 +311,13 @@ def _interleaved(groups: Tensor) -> Tensor:
     fours, height, width, channels = groups.shape
     parts = groups.view(fours // 4, 2, 2, height, width, channels).permute(0, 3, 1, 4, 2, 5)
     return parts.reshape(fours // 4, 2 * height, 2 * width, channels)
+
+
+def _rounded(needed: Tensor) -> Tensor:
+    """Indices of the places that are needed in bool [N], and of some that are not: in all one of `COUNTS` numbers."""
+    step = -(-len(needed) // COUNTS)
+    found = needed.nonzero().squeeze(1)
+    return torch.cat([found, needed.logical_not().nonzero().squeeze(1)[:-len(found) % step]])
 
 
 def _grown(needed: Tensor) -> Tensor:

@@ -1,14 +1,12 @@
 """Checkpoint files to nets: read -> canonical names -> configuration -> strict load, each a function on plain dicts.
 
 Layouts: the hub's (safetensors or pytorch_model.bin), hustvl's (.pth, flat or under "model" as detectron2 writes
-it), and bare files, whose configuration is inferred from their shapes. Pickles are read with `weights_only`.
+it), and bare files, whose configuration is inferred from their shapes.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .config import CONFIG_NAME, VitDetConfig, VitMatteConfig
-from .files import whole_file
+from .config import VitMatteConfig
+from .decoder import DetailCapture
+from .hub_config import CONFIG_NAME
 from .model import VitMatteForImageMatting
+from .vitdet_config import VitDetConfig
+from .weights_file import read_tensors
 
 WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+MOST_PREFIXES = 4  # wrappers around a net, such as module._orig_mod.
 HEAD_EPS = 1e-5  # torch's default, which the head's BatchNorm keeps whatever batch_norm_eps says
+
+# What a net with a backbone of another library has of ours.
+OTHER_BACKBONE = {"decoder.convstream.convs.0.conv.weight", "decoder.matting_head.matting_convs.3.weight"}
 
 State = dict[str, Tensor]
 
@@ -71,57 +76,6 @@ def find_weights(path: str | os.PathLike[str]) -> Path:
     return found[0]
 
 
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of a weights file; tensors stay on disk (memory-mapped) until they are used.
-
-    Raises:
-        ValueError: when the file is empty, cut short, or not what its name says; the message says which.
-    """
-    path = Path(path)
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(64)
-    if size == 0:
-        raise ValueError(f"{path} is empty; download it again")
-    if head.startswith(b"version https://git-lfs"):
-        raise ValueError(f"{path} is a Git LFS pointer, not the weights; fetch the file itself (git lfs pull)")
-    if head.lstrip()[:1] == b"<":
-        raise ValueError(f"{path} is a web page, not weights; the download was answered with an error page")
-    declared = int.from_bytes(head[:8], "little")
-    if path.suffix.lower() == ".safetensors" or (head[8:9] == b"{" and declared < size):
-        return _read_safetensors(path)
-    return _read_pickle(path, zipped=head.startswith(b"PK"))
-
-
-def _read_safetensors(path: Path) -> State:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} ({path.stat().st_size:,} bytes) is not a whole safetensors file ({error}); it is "
-                         "cut short, damaged or another kind of file: download it again") from error
-
-
-def _read_pickle(path: Path, *, zipped: bool) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
-            raise ValueError(f"{path} holds Python objects besides tensors, which could run code; refused. "
-                             "Save its state dict alone, best as .safetensors") from error
-        raise ValueError(f"{path} is not a PyTorch weights file, or is damaged ({error})") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, OverflowError, MemoryError,
-            IndexError, UnicodeDecodeError, zipfile.BadZipFile) as error:
-        first = str(error).strip().split("\n")[0]
-        raise ValueError(f"{path} ({path.stat().st_size:,} bytes) is not a PyTorch weights file, or is cut short "
-                         f"({first}); download it again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}; expected a dict of tensors (a state dict)")
-    return content
-
-
 def canonical_state(content: Mapping[str, Any], where: str = "checkpoint") -> tuple[State, str]:
     """Tensors by the hub's names, from any known layout.
 
@@ -139,36 +93,57 @@ def canonical_state(content: Mapping[str, Any], where: str = "checkpoint") -> tu
     for key in ("model", "state_dict"):
         if isinstance(content.get(key), Mapping):
             content = content[key]
+    for name in content:
+        if not isinstance(name, str):
+            raise ValueError(f"{where} has {name!r:.60} among its names; expected a state dict, whose names are text")
     content = _without_prefix(content)
     if "backbone.embeddings.projection.weight" in content:
         layout = "hub"
     elif "backbone.patch_embed.proj.weight" in content:
         layout = "hustvl"
         content = {hub_name(name): value for name, value in content.items()}
+    elif set(content) >= OTHER_BACKBONE:
+        layout = "other backbone"
     else:
         raise ValueError(f"{where} is not a ViTMatte: {_describe(content)}. Expected names such as "
                          "backbone.embeddings.projection.weight (hub) or backbone.patch_embed.proj.weight (hustvl)")
     for name, value in content.items():
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{where}: {name} is a {type(value).__name__}; expected a tensor")
-        if value.dtype not in DTYPES and not name.endswith("num_batches_tracked"):
-            raise ValueError(f"{where}: {name} is {value.dtype}; expected float32, float16 or bfloat16. "
-                             "Quantised files are not supported")
+        # Another library's backbone has whole numbers too: tables of places, counts.
+        whole = name.endswith("num_batches_tracked") or (layout == "other backbone" and name.startswith("backbone."))
+        _check_tensor(value, f"{where}: {_short(name)}", count=whole)
     return dict(content), layout
 
 
-def _without_prefix(content: Mapping[str, Any]) -> dict[str, Any]:
-    names = list(content)
-    for prefix in ("module.", "_orig_mod.", "model.", "net."):
-        if names and all(isinstance(name, str) and name.startswith(prefix) for name in names):
-            return _without_prefix({name[len(prefix):]: value for name, value in content.items()})
-    return dict(content)
+def _check_tensor(value: Any, what: str, *, count: bool) -> None:
+    """Raises ValueError for what cannot be a weight, or (count) a BatchNorm's count of batches."""
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{what} is a {type(value).__name__}; expected a tensor")
+    if value.dtype not in ((*DTYPES, torch.int64, torch.int32) if count else DTYPES):
+        raise ValueError(f"{what} is {value.dtype}; expected float32, float16 or bfloat16. "
+                         "Quantised files are not supported")
+    if value.layout != torch.strided or value.is_meta:
+        raise ValueError(f"{what} is a {'meta' if value.is_meta else 'sparse'} tensor; expected a plain one")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise ValueError(f"{what} declares {list(value.shape)}, more than the file holds; it is damaged")
+
+
+def _short(name: str) -> str:
+    """A name for a message: damaged files may have long ones, and ones that terminals obey."""
+    name = name if name.isprintable() else repr(name)
+    return name if len(name) <= 120 else f"{name[:60]}...{name[-40:]}"
+
+
+def _without_prefix(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    for prefix in ("module.", "_orig_mod.", "model.", "net.") * MOST_PREFIXES:
+        if content and all(name.startswith(prefix) for name in content):
+            content = {name[len(prefix):]: value for name, value in content.items()}
+    return content
 
 
 def _describe(content: Mapping[str, Any]) -> str:
     if not content:
         return "it holds no tensors"
-    names = [str(name) for name in content]
+    names = [_short(name) for name in content]
     for piece, what in STRANGERS.items():
         if any(piece in name for name in names):
             return f"it looks like {what}"
@@ -197,9 +172,9 @@ def infer_config(state: Mapping[str, Tensor], where: str = "checkpoint") -> VitM
     """
     try:
         return _infer_config(state)
-    except (KeyError, IndexError, ZeroDivisionError) as error:
-        raise ValueError(f"{where}: its configuration cannot be told from its tensors ({error.args[0]}); put the "
-                         "config.json of the net beside it") from error
+    except (KeyError, IndexError, ZeroDivisionError, ValueError, OverflowError) as error:
+        raise ValueError(f"{where}: its configuration cannot be told from its tensors ({_short(str(error.args[0]))}); "
+                         f"name it {' or '.join(WEIGHTS_NAMES)} and put the net's config.json beside it") from error
 
 
 def _infer_config(state: Mapping[str, Tensor]) -> VitMatteConfig:
@@ -254,7 +229,8 @@ def fold_batch_norm(state: Mapping[str, Tensor], config: VitMatteConfig) -> Stat
     """The weights of the same net without BatchNorms: w' = w * s, b' = (b - mean) * s + beta, s = gamma /
     sqrt(var + eps). Computed in double precision; everything else is passed through."""
     folded = dict(state)
-    for mean in [name for name in state if name.endswith(".running_mean")]:
+    # A backbone of another library keeps its own.
+    for mean in [name for name in state if name.startswith("decoder.") and name.endswith(".running_mean")]:
         norm = mean.removesuffix(".running_mean")
         head = norm.endswith("matting_convs.1")
         conv, eps = (norm[:-1] + "0", HEAD_EPS) if head else (norm[:-len("batch_norm")] + "conv", config.batch_norm_eps)
@@ -273,32 +249,46 @@ def load_state(net: nn.Module, state: State, *, where: str, layout: str = "hub")
     """Gives the net these tensors themselves, without a copy; all of them and no others.
 
     Raises:
-        ValueError: naming the file, the layout, and up to five names that are missing, not known or of another shape.
+        ValueError: naming the file, the layout, and up to five names that are missing, not known, of another shape or
+            not finite.
     """
+    check_shapes(net, state, where=where, layout=layout)
+    _refuse(where, layout, {"not finite": [n for n, v in state.items() if not v.sum(dtype=torch.float32).isfinite()]})
+    net.load_state_dict(state, strict=True, assign=True)
+
+
+def check_shapes(net: nn.Module, state: Mapping[str, Tensor], *, where: str, layout: str = "hub") -> None:
+    """Raises ValueError, as `load_state` does, unless the tensors have the names and shapes of the net's."""
     expected = net.state_dict()
-    faults = {
+    _refuse(where, layout, {
         "missing": [name for name in expected if name not in state],
-        "not known": [name for name in state if name not in expected],
+        "not known": [_short(name) for name in state if name not in expected],
         "of another shape": [
             f"{name} {list(state[name].shape)} instead of {list(expected[name].shape)}"
             for name in expected if name in state and state[name].shape != expected[name].shape
         ],
-        "not finite": [name for name, value in state.items() if not value.sum(dtype=torch.float32).isfinite()],
-    }
+        "of another kind": [
+            f"{name} {state[name].dtype} instead of {expected[name].dtype}" for name in expected
+            if name in state and state[name].is_floating_point() != expected[name].is_floating_point()
+        ],
+    })
+
+
+def _refuse(where: str, layout: str, faults: Mapping[str, list[str]]) -> None:
     if any(faults.values()):
         told = "; ".join(f"{len(names)} {what} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
                          for what, names in faults.items() if names)
         raise ValueError(f"{where} ({layout} layout) does not fit its configuration: {told}. It is cut short, damaged, "
                          "or beside the config.json of another net")
-    net.load_state_dict(state, strict=True, assign=True)
 
 
 def load_net(
     path: str | os.PathLike[str],
     *,
+    config: VitMatteConfig | None = None,
     operations: Any = nn,
     folded: bool = False,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = torch.float32,
     device: torch.device | str = "cpu",
 ) -> VitMatteForImageMatting:
     """Loads a net, in evaluation mode.
@@ -306,40 +296,69 @@ def load_net(
     Args:
         path: a folder with weights, or a weights file. A config.json counts beside model.safetensors and
             pytorch_model.bin; otherwise the configuration is inferred.
+        config: instead of those.
         operations: see `VitMatteForImageMatting`.
         folded: fold BatchNorms into convolutions, for inference.
-        dtype: of the parameters.
+        dtype: of the parameters; None for the file's own.
         device: where to.
 
     Raises:
         FileNotFoundError, ValueError: see the functions of this module.
     """
+    weights, state, layout, config = read_net(path, config)
+    net = empty_net(config, str(weights), operations=operations, folded=folded)
+    if folded:
+        _check_whole(config, state, str(weights), layout)
+        state = fold_batch_norm(state, config)
+    load_state(net, placed(state, str(weights), device, dtype), where=str(weights), layout=layout)
+    if net.foreign is not None:  # buffers which are in no file
+        net.backbone.to(device, dtype)
+    return net.eval()
+
+
+def _check_whole(config: VitMatteConfig, state: State, where: str, layout: str) -> None:
+    """Raises ValueError unless the tensors are those of the net before BatchNorms are folded."""
+    if config.vitdet is not None:
+        return check_shapes(empty_net(config, where), state, where=where, layout=layout)
+    with torch.device("meta"):  # another library's backbone takes long to build, and is not folded
+        decoder = DetailCapture(config)
+    prefix = "decoder."
+    ours = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return check_shapes(decoder, ours, where=where, layout=layout)
+
+
+def read_net(path: str | os.PathLike[str], config: VitMatteConfig | None) -> tuple[Path, State, str, VitMatteConfig]:
+    """(weights file, its tensors, their layout, the configuration)."""
     weights = find_weights(path)
     state, layout = canonical_state(read_tensors(weights), str(weights))
     described = weights.with_name(CONFIG_NAME)
     # In a folder of many nets config.json belongs to the one with the standard name; the others' shapes tell.
-    if weights.name in WEIGHTS_NAMES and described.is_file():
-        config = VitMatteConfig.from_pretrained(described)
-    else:
-        config = infer_config(state, str(weights))
-    if folded:
-        state = fold_batch_norm(state, config)
-    state = {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in state.items()}
-    net = VitMatteForImageMatting(config, operations=operations, folded=folded, device="meta")
-    load_state(net, state, where=str(weights), layout=layout)
-    return net.eval()
+    if config is None and weights.name in WEIGHTS_NAMES and described.is_file():
+        config = VitMatteConfig.from_json_file(described)
+    return weights, state, layout, config or infer_config(state, str(weights))
 
 
-def save_net(net: VitMatteForImageMatting, folder: str | os.PathLike[str]) -> None:
-    """Writes config.json and model.safetensors to a folder; see `VitMatteForImageMatting.save_pretrained`."""
-    from safetensors.torch import save_file
+def placed(state: State, where: str, device: torch.device | str, dtype: torch.dtype | None) -> State:
+    """Tensors on a device, floating-point ones in a type (None: as they are); ValueError for what it cannot hold."""
+    if dtype == torch.float16:
+        _check_halves(state, where)
+    return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in state.items()}
 
-    if net.folded:
-        raise ValueError("this net's BatchNorms are folded into its convolutions; save the one that from_pretrained "
-                         "gives instead")
-    folder = Path(folder)
-    with whole_file(folder / CONFIG_NAME) as path:
-        path.write_text(net.config.to_json(), encoding="utf-8")
-    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    with whole_file(folder / WEIGHTS_NAMES[0]) as path:
-        save_file(tensors, path, metadata={"format": "pt"})
+
+def _check_halves(state: State, where: str) -> None:
+    """Raises ValueError where a weight that is finite would not be in float16."""
+    most = torch.finfo(torch.float16).max
+    largest = {name: float(value.abs().max()) for name, value in state.items() if value.is_floating_point()}
+    beyond = [f"{name} {size:g}" for name, size in largest.items() if most < size < float("inf")]
+    if beyond:
+        raise ValueError(f"{where}: {len(beyond)} tensors have values beyond float16, which ends at {most:g} "
+                         f"({', '.join(beyond[:5])}); load it in float32 or bfloat16")
+
+
+def empty_net(config: VitMatteConfig, where: str, **how: Any) -> VitMatteForImageMatting:
+    """A net without weights; ValueError for a configuration of sizes that no machine could hold."""
+    try:
+        return VitMatteForImageMatting(config, device="meta", **how)
+    except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
+        raise ValueError(f"{where}: a net of its configuration cannot be built ({str(error).splitlines()[0][:200]}); "
+                         "the configuration is damaged") from error

@@ -1,12 +1,110 @@
-"""What is checked of arguments in many places."""
+"""What is checked of arguments in many places: every refusal names the argument, what was expected, and the remedy."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from contextlib import suppress
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+# Resampling may overshoot 0..1 a little; beyond this a picture is on another scale.
+LOWEST, HIGHEST = -1.0, 2.0
 
 
 def check_choice(name: str, value: object, known: Iterable[str]) -> None:
     """Raises ValueError unless an argument is one of those known; the message names it and them."""
     known = list(known)
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name} is {value!r:.200}; expected one of {', '.join(known)}")
+
+
+def check_number(name: str, value: object, what: str = "a number of pixels, 0 or more") -> float:
+    """The number as a float; ValueError unless it is finite and 0 or more. NumPy's numbers are numbers too."""
+    number = math.nan
+    if isinstance(value, Real):
+        with suppress(OverflowError):  # of whole numbers beyond what floating point holds
+            number = float(value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} is {value!r:.60}; expected {what}")
+    return number
+
+
+def check_tensor(value: object, name: str) -> None:
+    """Raises TypeError unless `value` is a dense tensor, and ValueError for one without values (device "meta")."""
+    if not isinstance(value, Tensor):
+        remedy = ": torch.from_numpy makes one" if hasattr(value, "__array__") else ""
+        raise TypeError(f"{name} is a {type(value).__module__}.{type(value).__qualname__}; expected a torch.Tensor"
+                        f"{remedy}")
+    if value.is_nested or value.layout is not torch.strided or value.is_quantized:
+        kind = "nested" if value.is_nested else "quantized" if value.is_quantized else value.layout
+        raise TypeError(f"{name} is a {kind} tensor; expected a plain dense one")
+    if value.device.type == "meta":
+        raise ValueError(f"{name} is on the device meta, where tensors have no values; expected the CPU or a GPU")
+
+
+def _check_values(value: Tensor, name: str, lowest: float, highest: float, remedy: str) -> None:
+    """Raises ValueError for values that are not finite or out of bounds (0..1 is what the message asks for)."""
+    low, high = (float(v) for v in torch.aminmax(value.detach().float()))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{name} has values that are not finite (NaN or infinite)")
+    if low < lowest or high > highest:
+        raise ValueError(f"{name} has values from {low:g} to {high:g}; expected 0..1: {remedy}")
+
+
+def _check_type(value: Tensor, name: str) -> None:
+    if value.dtype in FLOATS:
+        return
+    if value.dtype == torch.bool or value.is_floating_point():
+        remedy = "of 16 to 64 bits: convert it with .float()"
+    elif value.is_complex():
+        remedy = "in 0..1"
+    else:
+        remedy = "in 0..1: divide by 255" + ("" if value.dtype == torch.uint8 else ", or what stands for white")
+    raise ValueError(f"{name} is {value.dtype}; expected floating point {remedy}")
+
+
+def check_plane(plane: Tensor, name: str) -> None:
+    """Raises TypeError or ValueError unless `plane` is a tensor [B, H, W] or [H, W] with at least one pixel, floating
+    point in 0..1 or bool."""
+    check_tensor(plane, name)
+    if plane.ndim not in (2, 3):
+        raise ValueError(f"{name} has shape {list(plane.shape)}; expected [batch, height, width] or [height, width]")
+    if plane.numel() == 0:
+        raise ValueError(f"{name} has shape {list(plane.shape)}: it is empty")
+    if plane.dtype != torch.bool:
+        _check_type(plane, name)
+        _check_values(plane, name, 0.0, 1.0, "scale or clamp it first")
+
+
+def check_image(
+    image: Tensor, name: str = "image", *, lowest: float = 0.0, highest: float = 1.0, channels: int = 3
+) -> None:
+    """Raises TypeError or ValueError unless `image` is a tensor [B, H, W, 3 or 4] with at least one pixel, floating
+    point, and its first `channels` within bounds."""
+    check_tensor(image, name)
+    if image.ndim != 4 or image.shape[-1] not in (3, 4):
+        raise ValueError(f"{name} has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
+    if image.numel() == 0:
+        raise ValueError(f"{name} has shape {list(image.shape)}: it is empty")
+    _check_type(image, name)
+    remedy = "divide 8-bit values by 255, tone-map high dynamic range first, clamp what overshoots a little"
+    _check_values(image[..., :channels], name, lowest, highest, remedy)
+
+
+def check_picture(image: Tensor, plane: Tensor, name: str) -> Tensor:
+    """The plane as [B, H, W]; TypeError or ValueError unless image [B, H, W, 3 or 4] and plane [B, H, W] or [H, W],
+    both in 0..1, fit each other."""
+    check_image(image)
+    check_plane(plane, name)
+    plane = plane.unsqueeze(0) if plane.ndim == 2 else plane
+    if image.shape[1:3] != plane.shape[1:]:
+        raise ValueError(f"image is {image.shape[2]}x{image.shape[1]} and {name} {plane.shape[2]}x{plane.shape[1]}; "
+                         "they must be of one size: resize one of them first")
+    if 1 not in (len(image), len(plane)) and len(image) != len(plane):
+        raise ValueError(f"{len(image)} of image and {len(plane)} of {name}: expected as many, or one of either")
+    return plane

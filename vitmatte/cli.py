@@ -1,27 +1,31 @@
-"""The command line: cutout, trimap, models, download.
+"""The command line: cutout, trimap, models, download, export, evaluate, train.
 
 Written files are listed on standard output, one a line; progress and errors go to standard error. Exit status: 0
-done, 1 something failed (the message says what), 2 wrong arguments, 130 interrupted.
+done, 1 something failed (the message says what), 2 wrong arguments, 130 interrupted, 143 terminated, 141 nobody reads
+the output any more (quietly, as other tools end then). However it ends, what was finished is whole and nothing else is
+left behind; `--skip-existing` goes on with the rest.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from . import evaluate, hub, image_files, trimap_options
+from . import evaluate, export, hub, image_files, trimap_options
+from .checks import check_number
 from .compositing import FITS, SCREENS, colour
 from .cutout import cut_out, replace_background
 from .execution import PRECISIONS
 from .inference import NORMALIZATIONS, STRATEGIES, MattingModel, load_model, matte
+from .jobs import Job, jobs_of, run_jobs, without_existing
 from .models import BUNDLED, RELEASED, default_folder, on_disk
+from .signals import BROKEN_PIPE, Terminated, forget_output, signals_raise
 from .training import command as training_command
 
 COLOURS = ("estimated", "picture")
@@ -29,15 +33,45 @@ COLOURS = ("estimated", "picture")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
-    options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
-    except (ValueError, OSError, RuntimeError) as error:
+        try:
+            return _command(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        forget_output()
+        return BROKEN_PIPE
+    except OSError as error:  # such as a full disk below the output
         print(f"vitmatte: {error}", file=sys.stderr)
+        forget_output()
+        return 1
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    _print_any_name()
+    try:
+        with signals_raise():
+            return options.run(options)
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        print(f"vitmatte: {error or 'out of memory'}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("vitmatte: interrupted", file=sys.stderr)
         return 130
+    except Terminated as end:
+        print("vitmatte: terminated", file=sys.stderr)
+        return end.status
+
+
+def _print_any_name() -> None:
+    """Lets standard output take the names of files that its encoding has no letters for, as pipes on Windows often."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        unicode = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     cutout.add_argument("--despill", choices=SCREENS, default="none",
                         help="take a green or blue screen's light from the subject (default: %(default)s)")
     trimap_options.add(cutout)
+    _add_skipping(cutout)
     cutout.add_argument("--model", default=BUNDLED, metavar="NAME|PATH",
                         help="see `vitmatte models`; a released model is downloaded once (default: %(default)s)")
     cutout.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, mps, ...")
@@ -80,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     trimap.add_argument("-o", "--output", type=Path, required=True, help="the trimap, a PNG (or a folder)")
     trimap.add_argument("--photo", type=Path, help="for strands: the photograph (or a folder: files of the same names)")
     trimap_options.add(trimap)
+    _add_skipping(trimap)
 
     models = commands.add_parser("models", help="what is bundled, on disk, and can be downloaded")
     models.set_defaults(run=_models)
@@ -88,74 +124,28 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("name", metavar="NAME", choices=list(RELEASED), help="one of: " + ", ".join(RELEASED))
     training_command.register(commands)
     evaluate.register(commands)
+    export.register(commands)
     for command in (models, download, cutout):
         command.add_argument("--models-folder", type=Path, default=default_folder(),
                              help="where released models are kept (default: $VITMATTE_HOME or ~/.cache/vitmatte)")
     return parser
 
 
-@dataclass(frozen=True)
-class Job:
-    """One picture's files."""
-
-    photo: Path
-    guide: Path
-    output: Path
-    alpha: Path | None
-
-
-def _jobs(photo: Path, guide: Path, output: Path, alpha: Path | None, suffix: str) -> list[Job]:
-    """One job for a file, or one for each picture of a folder, whose guide has the same name up to the suffix.
-
-    Raises:
-        FileNotFoundError, ValueError: nothing there, or a picture without its guide; before any work is done.
-    """
-    if not photo.is_dir():
-        if not photo.is_file():
-            raise FileNotFoundError(f"no picture {photo}")
-        return [Job(photo, guide, output, alpha)]
-    for folder in (guide, output, alpha):
-        if folder is not None and folder.is_file():
-            raise ValueError(f"{photo} is a folder, but {folder} is a file; give folders for all, or files for all")
-    if not guide.is_dir():
-        raise FileNotFoundError(f"no folder {guide} (because {photo} is a folder)")
-    photos, guides = image_files.pictures_in(photo), {path.stem: path for path in image_files.pictures_in(guide)}
-    if not photos:
-        raise FileNotFoundError(f"no pictures in {photo}; looked for {', '.join(image_files.SUFFIXES)}")
-    lacking = [path.name for path in photos if path.stem not in guides]
-    if lacking:
-        raise FileNotFoundError(f"nothing in {guide} for {len(lacking)} of {len(photos)} pictures of {photo}: "
-                                f"{', '.join(lacking[:5])}; expected files of the same name, any suffix")
-    stems = [path.stem for path in photos]
-    twice = sorted({path.name for path in photos if stems.count(path.stem) > 1})
-    if twice:
-        raise ValueError(f"{photo} has pictures whose results would have one name: {', '.join(twice[:6])}")
-    return [Job(p, guides[p.stem], output / f"{p.stem}{suffix}", alpha and alpha / f"{p.stem}.png") for p in photos]
-
-
-def _run(jobs: list[Job], work: Callable[[Job], None], name: str) -> int:
-    """Does the jobs, with a progress bar on a terminal; one that fails does not keep the others from being done.
-
-    Returns:
-        The exit status: 1 when any failed.
-    """
-    failed = 0
-    for job in tqdm(jobs, desc=name, unit="picture", disable=None if len(jobs) > 1 else True):
-        try:
-            work(job)
-        except (ValueError, OSError) as error:
-            print(f"vitmatte: {error}", file=sys.stderr)
-            failed += 1
-    if failed and len(jobs) > 1:
-        print(f"vitmatte: {failed} of {len(jobs)} pictures failed", file=sys.stderr)
-    return 1 if failed else 0
+def _add_skipping(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--skip-existing", action="store_true",
+                        help="leave out pictures whose results are there already, to go on after a run that was "
+                             "stopped; whether they were made with the same options is not looked at")
 
 
 def _cutout(options: argparse.Namespace) -> int:
-    jobs = _jobs(options.photo, options.mask or options.trimap, options.output, options.alpha, ".png")
+    if options.memory_limit is not None:
+        check_number("--memory-limit", options.memory_limit, "a number of MB, 0 or more")
+    jobs = jobs_of(options.photo, options.mask or options.trimap, options.output, options.alpha)
     backdrop = _backdrop(options.background)
     for job in jobs:
         image_files.check_name(job.output, transparent=backdrop is None)
+    if options.skip_existing and not (jobs := without_existing(jobs)):
+        return 0
     model = load_model(options.model, device=_device(options.device), dtype=PRECISIONS[options.precision],
                        normalization=options.normalization, folder=options.models_folder)
     def work(job: Job) -> None:
@@ -165,7 +155,7 @@ def _cutout(options: argparse.Namespace) -> int:
             trimap = image_files.read_mask(job.guide)
         _one_cutout(job, model, trimap, backdrop, options)
 
-    return _run(jobs, work, "cutout")
+    return run_jobs(jobs, work, "cutout")
 
 
 def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Tensor | None,
@@ -183,10 +173,10 @@ def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Tensor 
         result = replace_background(image, alpha, backdrop, fit=options.fit, linear=options.linear, estimate=estimate,
                                     despill=options.despill)
     image_files.write_image(job.output, result[0], profile=image_files.read_profile(job.photo))
-    print(job.output)
+    print(job.output, flush=True)
     if job.alpha is not None:
         image_files.write_matte(job.alpha, alpha[0])
-        print(job.alpha)
+        print(job.alpha, flush=True)
 
 
 def _backdrop(given: str | None) -> Tensor | None:
@@ -200,7 +190,7 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.zeros(1, device=name)
+        float(torch.zeros(1, device=name))
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
     return torch.device(name)
@@ -212,10 +202,11 @@ def _trimap(options: argparse.Namespace) -> int:
 
     def work(job: Job) -> None:
         image_files.write_trimap(job.output, trimap_options.trimap_of(options, job.photo, job.guide)[0])
-        print(job.output)
+        print(job.output, flush=True)
 
     # The masks are what there is one of for each job; photographs are their guides.
-    return _run(_jobs(options.mask, options.photo or options.mask, options.output, None, ".png"), work, "trimap")
+    jobs = jobs_of(options.mask, options.photo or options.mask, options.output, None)
+    return run_jobs(without_existing(jobs) if options.skip_existing else jobs, work, "trimap")
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Literal
 
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .checks import check_choice
-from .trimap import check_picture, sure_areas
+from .checks import check_choice, check_picture
+from .trimap import sure_areas
 
 Fit = Literal["cover", "contain", "stretch", "tile"]
 Screen = Literal["none", "green", "blue"]
@@ -94,12 +95,15 @@ def fit(background: Tensor, height: int, width: int, how: Fit = "cover", *, fill
     if (old_height, old_width) == (height, width):
         return background
     if how == "tile":
+        background = background[:, :height, :width]
         rows, columns = -(-height // old_height), -(-width // old_width)
         return background.repeat(1, rows, columns, 1)[:, :height, :width]
     if how == "stretch":
         return _scaled(background, height, width)
     scales = height / old_height, width / old_width
     if how == "cover":
+        background = _middle(background, (height / max(scales), width / max(scales)), max(scales))
+        old_height, old_width = background.shape[1:3]
         tall, wide = (max(new, round(old * max(scales))) for new, old in ((height, old_height), (width, old_width)))
         top, left = (tall - height) // 2, (wide - width) // 2
         return _scaled(background, tall, wide)[:, top:top + height, left:left + width]
@@ -110,6 +114,17 @@ def fit(background: Tensor, height: int, width: int, how: Fit = "cover", *, fill
         whole += fill.to(whole)
     whole[:, top:top + tall, left:left + wide] = _scaled(background, tall, wide)
     return whole
+
+
+def _middle(background: Tensor, seen: tuple[float, float], scale: float) -> Tensor:
+    """The middle of pictures [B, h, w, C] of which `seen` (height, width) pixels will be seen, if most is not: scaled
+    as a whole, a panorama takes many times the memory of what is kept of it."""
+    reach = math.ceil(3 * max(1.0, 1 / scale))  # of the bicubic kernel, in pixels
+    for dim, length in enumerate(seen, start=1):
+        left_out = math.floor(background.shape[dim] / 2 - length) - reach
+        if left_out > 0:
+            background = background.narrow(dim, left_out, background.shape[dim] - 2 * left_out)
+    return background
 
 
 def _scaled(picture: Tensor, height: int, width: int) -> Tensor:
@@ -123,9 +138,10 @@ def colour(text: str) -> Tensor:
     """[3] in 0..1 from "#RRGGBB". Raises ValueError for anything else."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise ValueError(f"colour is {text!r}; expected #RRGGBB, such as #00b140")
-    return torch.tensor([int(text[i:i + 2], 16) / 255 for i in (1, 3, 5)])
+    return torch.tensor([int(text[i:i + 2], 16) / 255 for i in (1, 3, 5)], dtype=torch.float32, device="cpu")
 
 
+@torch.no_grad()
 def tint(image: Tensor, trimap: Tensor) -> Tensor:
     """A picture on which the three areas of its trimap can be read: green subject, yellow unknown, blue background.
 
@@ -137,11 +153,11 @@ def tint(image: Tensor, trimap: Tensor) -> Tensor:
         [B, H, W, 3], float32.
 
     Raises:
-        ValueError: for other shapes, sizes, counts, types or ranges.
+        TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
     """
     trimap = check_picture(image, trimap, "trimap")
     foreground, background = sure_areas(trimap.to(image.device))
     areas = torch.where(foreground, 0, torch.where(background, 2, 1))
-    colours = torch.tensor([SUBJECT, UNDECIDED, BEHIND], device=image.device)[areas]
-    strengths = torch.tensor(STRENGTHS, device=image.device)[areas].unsqueeze(-1)
-    return image[..., :3].float() * (1 - strengths) + colours * strengths
+    colours = torch.tensor([SUBJECT, UNDECIDED, BEHIND], dtype=torch.float32, device=image.device)[areas]
+    strengths = torch.tensor(STRENGTHS, dtype=torch.float32, device=image.device)[areas].unsqueeze(-1)
+    return (image[..., :3].float() * (1 - strengths) + colours * strengths).contiguous()

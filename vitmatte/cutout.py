@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from .checks import check_image, check_picture, check_tensor
 from .compositing import Fit, Screen, composite, without_spill
 from .compositing import fit as fitted
 from .foreground import estimate_foreground
-from .trimap import check_picture
 
 
+@torch.no_grad()
 def cut_out(
     image: Tensor,
     alpha: Tensor,
@@ -26,7 +27,7 @@ def cut_out(
 
     Args:
         image: [B, H, W, 3 or 4] floating point in 0..1; a fourth channel is ignored.
-        alpha: [B, H, W] or [H, W] in 0..1, of the same size; one may serve all images, or one image all mattes.
+        alpha: [B, H, W] or [H, W] in 0..1 or bool, of the same size; one may serve all images, or one image all mattes.
         estimate: free half-covered pixels of the old background's colour (`estimate_foreground`); else keep the
             picture's colours.
         despill: take the light of a "green" or "blue" screen from the subject, also where it is opaque
@@ -38,7 +39,7 @@ def cut_out(
         [B, H, W, 4] float32, straight (not premultiplied) alpha, on the image's device.
 
     Raises:
-        ValueError: for other shapes, sizes, counts, types or ranges.
+        TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
     """
     alpha = check_picture(image, alpha, "alpha")
     result = image.new_empty(max(len(image), len(alpha)), *image.shape[1:3], 4, dtype=torch.float32)
@@ -48,6 +49,7 @@ def cut_out(
     return result
 
 
+@torch.no_grad()
 def replace_background(
     image: Tensor,
     alpha: Tensor,
@@ -65,20 +67,25 @@ def replace_background(
 
     Args:
         image, alpha, estimate, despill, on_progress, check_interrupt: as for `cut_out`.
-        background: a colour [3] in 0..1, or pictures [B, h, w, 3 or 4] of any size, as many as images, or one for all,
-            or many for one image; a fourth channel is straight alpha.
-        fit, fill: how pictures of another size are brought to the image's; see `compositing.fit`.
+        background: a colour [3 or 4], or pictures [B, h, w, 3 or 4] of any size, as many as images, or one for all, or
+            many for one image; floating point in 0..1, and a fourth channel is straight alpha.
+        fit, fill: how pictures of another size are brought to the image's; see `compositing.fit`. fill is a colour [3],
+            or [4] for a background with alpha.
         linear: see `composite`.
 
     Returns:
         [B, H, W, 3] float32, or [B, H, W, 4] with straight alpha over a background with alpha.
 
     Raises:
-        ValueError: for other shapes, sizes, counts, types or ranges.
+        TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
     """
     alpha = check_picture(image, alpha, "alpha")
-    behind = background.view(1, 1, 1, -1) if background.ndim == 1 else background
-    check_picture(behind, behind[..., 0], "background", image_name="background")
+    behind = _as_picture(background, "background")
+    if fill is not None:
+        _as_picture(fill, "fill")
+        if fill.ndim != 1 or len(fill) > behind.shape[-1]:
+            raise ValueError(f"fill has shape {list(fill.shape)}; expected a colour [{behind.shape[-1]}], with as many "
+                             "channels as the background")
     counts = {len(image), len(alpha), len(behind)} - {1}
     if len(counts) > 1:
         raise ValueError(f"{len(image)} images, {len(alpha)} of alpha and {len(behind)} of background: expected as "
@@ -89,10 +96,21 @@ def replace_background(
     scene: Tensor | None = None
     for i, colours, share in _frames(image, alpha, frames, estimate, despill, on_progress, check_interrupt):
         if scene is None or len(behind) > 1:
-            scene = behind[i % len(behind)][None].to(image.device, torch.float32)
+            scene = behind[i % len(behind)][None].to(image.device, torch.float32).contiguous()
             scene = scene if background.ndim == 1 else fitted(scene, height, width, fit, fill=_opaque(fill, scene))
         result[i] = composite(colours, share, scene, linear=linear)[0]
     return result
+
+
+def _as_picture(given: Tensor, name: str) -> Tensor:
+    """A colour [3 or 4] as [1, 1, 1, 3 or 4], or a picture itself; TypeError or ValueError unless it is either."""
+    check_tensor(given, name)
+    if given.ndim not in (1, 4) or given.shape[-1] not in (3, 4):
+        raise ValueError(f"{name} has shape {list(given.shape)}; expected a colour [3 or 4], or pictures [batch, "
+                         "height, width, 3 or 4]")
+    picture = given.view(1, 1, 1, -1) if given.ndim == 1 else given
+    check_image(picture, name, channels=4)
+    return picture
 
 
 def _opaque(fill: Tensor | None, scene: Tensor) -> Tensor | None:
@@ -116,9 +134,10 @@ def _frames(
     for i in range(frames):
         if check_interrupt is not None:
             check_interrupt()
-        share = alpha[i % len(alpha)][None].to(image.device, torch.float32)
+        # Contiguous, since torch's powers differ in the last bit with the layout.
+        share = alpha[i % len(alpha)][None].to(image.device, torch.float32).contiguous()
         if colours is None or len(image) > 1 or (estimate and len(alpha) > 1):
-            colours = image[i % len(image)][None, ..., :3].float()
+            colours = image[i % len(image)][None, ..., :3].float().contiguous()
             colours = without_spill(estimate_foreground(colours, share) if estimate else colours, despill)
         yield i, colours, share
         if on_progress is not None:

@@ -31,20 +31,25 @@ class ConvNormReLU(nn.Module):
         self.conv = ops.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=folded, **at)
         self.batch_norm = None if folded else nn.BatchNorm2d(outputs, eps=config.batch_norm_eps, **at)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
-        return self._finish(self.conv(x))
+    def forward(self, x: Tensor, run: Execution | None = None) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]; a run watches for overflow."""
+        return self._finish(self.conv(x), run)
 
     def infer(self, details: Tensor, features: Tensor, run: Execution) -> Tensor:
         """`forward` of [details, features enlarged by two]: [B, D, 2H, 2W] and [B, F, H, W] to [B, outputs, 2H, 2W]."""
         if by_taps(features, self.conv):
-            return self._finish(convolved(details, features, self.conv, run))
-        return self(joined(details, features, run))
+            return self._finish(convolved(details, features, self.conv, run), run)
+        return self(joined(details, features, run), run)
 
-    def _finish(self, x: Tensor) -> Tensor:
+    def _finish(self, x: Tensor, run: Execution | None) -> Tensor:
         if self.batch_norm is not None:
+            if run is not None:
+                run.watch_halves(x)  # a negative scale and ReLU would hide it
             x = self.batch_norm(x)
-        return x.relu_() if not torch.is_grad_enabled() else x.relu()
+        x = x.relu_() if not torch.is_grad_enabled() else x.relu()
+        if run is not None:
+            run.watch_halves(x)
+        return x
 
 
 class ConvStream(nn.Module):
@@ -52,7 +57,7 @@ class ConvStream(nn.Module):
 
     def __init__(self, config: VitMatteConfig, **how: Any) -> None:
         super().__init__()
-        channels = [config.vitdet.num_channels, *config.convstream_hidden_sizes]
+        channels = [config.num_channels, *config.convstream_hidden_sizes]
         self.convs = nn.ModuleList(
             ConvNormReLU(config, i, o, stride=2, **how) for i, o in zip(channels, channels[1:], strict=False)
         )
@@ -96,6 +101,14 @@ class MattingHead(nn.Module):
         """[B, F, H, W] to [B, 1, H, W]."""
         return self.matting_convs(features)
 
+    def infer(self, features: Tensor, run: Execution) -> Tensor:
+        """`forward`, watched for overflow: the sigmoid makes 0 and 1 of infinite logits."""
+        inner = self.matting_convs[0](features)
+        run.watch_halves(inner)
+        logits = self.matting_convs[1:](inner)
+        run.watch(logits)
+        return logits
+
 
 class DetailCapture(nn.Module):
     """Feature map and picture to the alpha matte."""
@@ -106,7 +119,7 @@ class DetailCapture(nn.Module):
         how = {"folded": folded, "ops": operations, "device": device, "dtype": dtype}
         self.convstream = ConvStream(config, **how)
         features = [config.hidden_size, *config.fusion_hidden_sizes]
-        details = [*reversed(config.convstream_hidden_sizes), config.vitdet.num_channels]
+        details = [*reversed(config.convstream_hidden_sizes), config.num_channels]
         self.fusion_blocks = nn.ModuleList(
             FusionBlock(config, i + d, o, **how) for i, d, o in zip(features, details, features[1:], strict=False)
         )
@@ -134,7 +147,7 @@ class DetailCapture(nn.Module):
             [B, tile's rows, tile's columns] in 0..1.
         """
         rows, columns = tile.rows, tile.columns
-        details = self._details(region, tile)
+        details = self._details(region, tile, run)
         top = len(rows.joined)
         x = features[..., slice(*rows.features[top]), slice(*columns.features[top])]
         for level, block in zip(reversed(range(top)), self.fusion_blocks, strict=True):
@@ -143,10 +156,11 @@ class DetailCapture(nn.Module):
             x = cast(FusionBlock, block).conv.infer(detail, x, run)
             # Next to an edge that is not the picture's, enlargement and convolution did not see what lies beyond.
             x = _cut(x, (rows.features[level], columns.features[level]), (joined[0][0], joined[1][0]))
-        x = _cut(self.matting_head(x), (rows.matte, columns.matte), (rows.features[0][0], columns.features[0][0]))
+        x = self.matting_head.infer(x, run)
+        x = _cut(x, (rows.matte, columns.matte), (rows.features[0][0], columns.features[0][0]))
         return torch.sigmoid(x.squeeze(1))
 
-    def _details(self, region: Region, tile: Tile) -> list[Tensor]:
+    def _details(self, region: Region, tile: Tile, run: Execution) -> list[Tensor]:
         """The detail maps of a tile, from the full size (the picture itself) down."""
         rows, columns = tile.rows.details, tile.columns.details
         maps = [region(rows[0], columns[0]).contiguous(memory_format=torch.channels_last)]
@@ -157,7 +171,7 @@ class DetailCapture(nn.Module):
             ends = 2 * rows[level][1], 2 * columns[level][1]
             source = _cut(maps[-1], ((first[0], ends[0]), (first[1], ends[1])),
                           (rows[level - 1][0], columns[level - 1][0]))
-            maps.append(conv(source)[..., starts[0] - first[0] // 2:, starts[1] - first[1] // 2:])
+            maps.append(conv(source, run)[..., starts[0] - first[0] // 2:, starts[1] - first[1] // 2:])
         return maps
 
 
@@ -170,7 +184,7 @@ def _cut(x: Tensor, wanted: tuple[Span, Span], origin: tuple[int, int]) -> Tenso
 def decoder_shape(config: VitMatteConfig) -> DecoderShape:
     """The channels of a configuration's decoder, by level."""
     return DecoderShape(
-        details=(config.vitdet.num_channels, *config.convstream_hidden_sizes),
+        details=(config.num_channels, *config.convstream_hidden_sizes),
         features=(*reversed(config.fusion_hidden_sizes), config.hidden_size),
         head=HEAD_CHANNELS,
     )

@@ -47,6 +47,7 @@ class Execution:
     strided: bool = False
     tables: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     _scratch: Tensor | None = field(default=None, repr=False)
+    _largest: Tensor | None = field(default=None, repr=False)
 
     def scratch(self, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """[count] numbers to compute with until the next call, which may give the same memory again.
@@ -59,6 +60,23 @@ class Execution:
             self._scratch = None  # before the larger one is made
             self._scratch = torch.empty(size, dtype=torch.uint8, device=device)
         return self._scratch[:size].view(dtype)
+
+    def watch(self, x: Tensor, *, terms: int = 1) -> None:
+        """Notes the largest magnitude in x, or that of sums of so many of its numbers; waits for no device."""
+        if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            x = x.permute(0, 2, 3, 1)  # else torch would copy it
+        low, high = torch.aminmax(x)  # NaN comes through, as it does below
+        largest = torch.maximum(high.float(), -low.float()) * terms
+        self._largest = largest if self._largest is None else torch.maximum(self._largest, largest)
+
+    def watch_halves(self, x: Tensor, *, terms: int = 1) -> None:
+        """`watch` where x is float16: where an infinite value could become a finite one, unseen, further on."""
+        if x.dtype == torch.float16:
+            self.watch(x, terms=terms)
+
+    def overflowed(self, dtype: torch.dtype) -> bool:
+        """Whether anything watched so far was NaN, infinite, or beyond what dtype holds."""
+        return self._largest is not None and not bool(self._largest <= torch.finfo(dtype).max)
 
     def pieces(self, count: int, bytes_each: int) -> Iterator[tuple[int, int]]:
         """Cuts `count` things of `bytes_each` into runs (start, stop) that fit a piece; at least one thing each."""

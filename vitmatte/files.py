@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+FAILED = "could not be written"
 
 
 @contextmanager
@@ -17,21 +19,47 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         The path to write to; it ends like `path`, so that formats chosen by name stay right.
 
     Raises:
-        OSError: the folder cannot be made or written, or `path` is a folder.
+        OSError: the folder cannot be made or written, the disk is full, or `path` is a folder; it names `path`.
+        ValueError: a name that no file can have.
     """
-    path = Path(path)
+    with whole_files(path) as (temporary,):
+        yield temporary
+
+
+@contextmanager
+def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
+    """The same for files that belong together: none takes its place before all are written."""
+    pairs = [(path, _temporary(path)) for path in map(Path, paths)]
+    try:
+        for path, temporary in pairs:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.open("xb").close()  # with the rights that any new file of this process has
+        yield [temporary for _, temporary in pairs]
+        for path, temporary in pairs:
+            os.replace(temporary, path)
+    except BaseException as error:
+        for _, temporary in pairs:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and FAILED not in str(error):
+            at_fault = next((path for path, temporary in pairs if str(temporary) in str(error)), pairs[0][0])
+            told = f"{at_fault} {FAILED}: {error.strerror or error}"
+            # With a number it becomes PermissionError and so on by itself.
+            raise (OSError(error.errno, told) if error.errno else OSError(told)) from error
+        raise
+
+
+def _temporary(path: Path) -> Path:
+    if "\0" in str(path) or _is_no_text(path):
+        raise ValueError(f"{str(path)!r} is not a name that a file can have")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected the name of a file to write")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    return path.with_name(f".writing-{secrets.token_hex(6)}{path.suffix[-20:]}")
+
+
+def _is_no_text(path: Path) -> bool:
     try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .trimap import check_picture
+from .checks import check_picture
 
 SMOOTHNESS = 1e-2
 EDGE_WEIGHT = 0.1
@@ -63,7 +63,7 @@ def estimate_foreground(
 
     Args:
         image: [B, H, W, 3 or 4] floating point in 0..1; a fourth channel is ignored.
-        alpha: [B, H, W] or [H, W] in 0..1, of the same size; one may serve all images, or one image all mattes.
+        alpha: [B, H, W] or [H, W] in 0..1 or bool, of the same size; one may serve all images, or one image all mattes.
         return_background: give the background's colours as well.
 
     Returns:
@@ -72,11 +72,11 @@ def estimate_foreground(
         the background, likewise, exactly the picture where alpha is 0.
 
     Raises:
-        ValueError: for other shapes, sizes, counts, types or ranges.
+        TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
     """
     alpha = check_picture(image, alpha, "alpha")
     frames = max(image.shape[0], alpha.shape[0])
-    foreground = torch.empty(frames, *image.shape[1:3], 3, device=image.device)
+    foreground = torch.empty(frames, *image.shape[1:3], 3, dtype=torch.float32, device=image.device)
     background = torch.empty_like(foreground) if return_background else None
     for i in range(frames):
         colours = image[i % image.shape[0], ..., :3].permute(2, 0, 1).float().contiguous()
@@ -140,7 +140,7 @@ def _settle(colours: Tensor, image: Tensor, alpha: Tensor) -> None:
 def _strips(image: Tensor, alpha: Tensor, ties: tuple[Tensor, Tensor], first: int, everywhere: bool) -> Iterator[Strip]:
     """The even (first = 0) or odd (1) rows of all blocks that need updates, neighbouring blocks in one strip."""
     height, width = alpha.shape
-    active = torch.ones(-(-height // BLOCK), -(-width // BLOCK)) if everywhere else _mixed(alpha)
+    active = torch.ones(-(-height // BLOCK), -(-width // BLOCK), device=alpha.device) if everywhere else _mixed(alpha)
     for band, row in enumerate(active.tolist()):
         top, bottom = band * BLOCK + first, min((band + 1) * BLOCK, height)
         for left, right in _runs(row) if top < bottom else ():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -11,12 +12,11 @@ import torch
 from torch import Tensor
 
 from .execution import Execution
-from .memory import Footprint, Plan, make_plan, smaller
+from .memory import Footprint, Plan, make_plan, smaller, within
 from .model import VitMatteForImageMatting
 from .processing import Preprocessing
 from .size import SizeContract, Span
 from .tiles import cover, features_seen
-from .work import transformer_work
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,19 @@ class MattingModel:
     Args:
         net: in evaluation mode.
         preprocessing: what its input is made with.
+
+    Raises:
+        ValueError: for a divisor that is no multiple of the net's patch size.
     """
 
     net: VitMatteForImageMatting
     preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        patch = 2 ** self.net.decoder.shape.levels
+        if self.preprocessing.divisor % patch:
+            raise ValueError(f"pictures would be padded to a multiple of {self.preprocessing.divisor} pixels "
+                             f"(size_divisibility); this net's patches need a multiple of {patch}")
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -50,6 +59,10 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+class NotFiniteError(RuntimeError):
+    """The net's values are not finite where they ought to be."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,8 @@ class FrameTask:
     ) -> None:
         self.model, self.device, self.dtype, self.strided = model, device, dtype, strided
         self.is_out_of_memory, self.free_memory = is_out_of_memory, free_memory
-        self.footprint = Footprint(model.net.config, height, width, dtype, device.type, strided)
+        self.memory_limit = memory_limit
+        self.footprint = footprint_of(model.net, height, width, dtype, device.type, strided=strided)
         self.plan = make_plan(self.footprint, count=count, memory_limit=memory_limit)
 
     def run(self, frames: Sequence[Frame], step: Callable[[float], None]) -> None:
@@ -109,7 +123,31 @@ class FrameTask:
         Args:
             frames: any number; at most `plan.frames` of them run at once.
             step: called often with the share of the work that is done.
+
+        Raises:
+            NotFiniteError: the net's values are not finite in a precision as wide as float32.
         """
+        try:
+            return self._run(frames, step)
+        except NotFiniteError:
+            if self.footprint.dtype != torch.float16:
+                raise
+        self.free_memory()
+        log.warning("float16 overflowed in a picture of %dx%d: computing it, and what follows it in this call, in "
+                    "float32, which is slower", self.footprint.width, self.footprint.height)
+        self._widen()
+        self._run(frames, step)
+
+    def _widen(self) -> None:
+        """From now on in float32."""
+        self.dtype = torch.float32
+        self.footprint = replace(self.footprint, dtype=torch.float32)
+        plan = make_plan(self.footprint, count=self.plan.frames)
+        self.plan = plan if self.memory_limit is None else within(plan, self.footprint, self.memory_limit)
+        if not self.model.net.casts:
+            self.model = replace(self.model, net=in_float32(self.model.net, self.device))
+
+    def _run(self, frames: Sequence[Frame], step: Callable[[float], None]) -> None:
         for footprint, plan in self._attempts():
             # Outside the except block, where nothing holds on to the failed attempt's tensors any more.
             if self._tried(footprint, plan, frames, step):
@@ -134,18 +172,28 @@ class FrameTask:
         self, footprint: Footprint, plan: Plan, frames: Sequence[Frame], step: Callable[[float], None]
     ) -> bool:
         """Computes the frames; False when memory ran out and something smaller is left to try."""
+        callers: list[Exception] = []
+
+        def told(share: float) -> None:
+            try:
+                step(share)
+            except Exception as error:  # the caller's own, even if it is a lack of memory
+                callers.append(error)
+                raise
+
         try:
             elsewhere = footprint is not self.footprint
-            net = on_cpu(self.model.net) if elsewhere else self.model.net
+            net = in_float32(self.model.net, "cpu") if elsewhere else self.model.net
             device = torch.device("cpu") if elsewhere else self.device
             for first in range(0, len(frames), plan.frames):
                 group = frames[first:first + plan.frames]
-                report = partial(_part, step, first, len(group), len(frames))
-                self._compute(net, device, footprint.dtype, plan, group, report)
+                report = partial(_part, told, first, len(group), len(frames))
+                with _no_autocast(device):
+                    self._compute(net, device, footprint.dtype, plan, group, report)
             return True
         except Exception as error:
             last = footprint.device == "cpu" and next(smaller(plan, self.footprint), None) is None
-            if last or footprint is not self.footprint or not self.is_out_of_memory(error):
+            if callers or last or footprint is not self.footprint or not self.is_out_of_memory(error):
                 raise
         return False
 
@@ -160,7 +208,7 @@ class FrameTask:
         tiles = [cover(frame.unknown.cpu().numpy(), shape, height, width, plan.sides) for frame in frames]
         grid = height >> shape.levels, width >> shape.levels
         needed = torch.stack([features_seen(frame.unknown, grid, shape.levels) for frame in frames]).any(dim=0)
-        done, total = 0, len(frames) * transformer_work(net.config.vitdet, grid, int(needed.sum()), self.strided)
+        done, total = 0, len(frames) * net.features.work(grid, int(needed.sum()), self.strided)
         total += sum(shape.work(tile) for ours in tiles for tile in ours)
 
         def advance(work: int) -> None:
@@ -176,7 +224,9 @@ class FrameTask:
             return torch.cat(found) if len(found) > 1 else found[0]
 
         run = Execution(plan.piece_bytes, plan.score_bytes, advance, self.strided)
-        features = net.backbone.infer(regions, len(frames), grid, run, needed.to(device))
+        features = net.features.infer(regions, len(frames), grid, run, needed.to(device))
+        run.watch(features)
+        _check_finite(run, dtype)
         for i, (frame, ours) in enumerate(zip(frames, tiles, strict=True)):
             unknown = frame.unknown.to(frame.out.device)
             for tile in ours:
@@ -184,13 +234,37 @@ class FrameTask:
                 found = net.decoder.infer(features[i:i + 1], partial(region, frame), tile, run)[0]
                 frame.out[place] = torch.where(unknown[place], found.to(frame.out), frame.out[place])
                 advance(shape.work(tile))
+        _check_finite(run, dtype)
 
 
-def on_cpu(net: VitMatteForImageMatting) -> VitMatteForImageMatting:
-    """A copy of the net on the CPU in float32, made of torch's own layers."""
+def footprint_of(
+    net: VitMatteForImageMatting, height: int, width: int, dtype: torch.dtype, device: str, *, strided: bool = False
+) -> Footprint:
+    """What computing a frame with a net takes; see `Footprint`."""
+    return Footprint(net.config, height, width, dtype, device, strided, net.foreign.numbers if net.foreign else 0)
+
+
+def _no_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which the precision is the one that was asked for, whatever the caller runs in."""
+    try:
+        return torch.autocast(device.type, enabled=False)
+    except RuntimeError:  # a device that knows no autocast
+        return nullcontext()
+
+
+def _check_finite(run: Execution, dtype: torch.dtype) -> None:
+    if run.overflowed(dtype):
+        raise NotFiniteError(f"the net gives values that are infinite or not a number (NaN) in {dtype}: its weights "
+                             "are damaged, or its training diverged. Load another checkpoint")
+
+
+def in_float32(net: VitMatteForImageMatting, device: torch.device | str) -> VitMatteForImageMatting:
+    """A copy of the net in float32, made of torch's own layers."""
     copy = VitMatteForImageMatting(net.config, folded=net.folded, device="meta")
-    copy.load_state_dict({name: value.to("cpu", torch.float32) for name, value in net.state_dict().items()},
+    copy.load_state_dict({name: value.to(device, torch.float32) for name, value in net.state_dict().items()},
                          assign=True)
+    if copy.foreign is not None:  # buffers which are in no file
+        copy.backbone.to(device, torch.float32)
     return copy.eval().requires_grad_(False)
 
 

@@ -6,19 +6,24 @@ switches hold (HF_HUB_OFFLINE, HF_ENDPOINT for a mirror, HF_TOKEN, HF_HUB_DOWNLO
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import logging
 import os
+import re
 import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .checkpoint import WEIGHTS_NAMES
-from .config import CONFIG_NAME, PREPROCESSOR_NAME
+from .config import PREPROCESSOR_NAME
+from .fields import read_json
+from .hub_config import CONFIG_NAME
 from .models import (
     BUNDLED,
     BUNDLED_FOLDER,
@@ -33,6 +38,9 @@ from .models import (
 
 log = logging.getLogger(__name__)
 _ONE_BAR = threading.Lock()
+
+# What huggingface_hub is told about where a file comes from.
+HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
 
 
 class DownloadError(RuntimeError):
@@ -103,8 +111,6 @@ def download(
             weights = file == model.weights
             progress = _progress_class(on_progress if weights else None, check_interrupt)
             fetched = _fetch(model, file, waiting, progress, token)
-            if weights:
-                _verify(fetched, model, token)
             target.mkdir(exist_ok=True)
             os.replace(fetched, target / file)
         shutil.rmtree(waiting, ignore_errors=True)
@@ -132,30 +138,74 @@ def _only_one(lock: Path, check_interrupt: Callable[[], None] | None) -> Iterato
 
 
 def _fetch(model: Released, file: str, waiting: Path, progress: Any, token: str | bool | None) -> Path:
-    """One file to the waiting folder, through huggingface_hub, which resumes and takes care of locks."""
-    import huggingface_hub
+    """One file to the waiting folder, whole and verified; goes on where an earlier call or process was cut off.
+
+    huggingface_hub's own hf_hub_download begins again after a failure (2.4 does), hence its http_get.
+    """
     from huggingface_hub import constants
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
 
     remedy = (f"Get the files of https://huggingface.co/{model.repository} (revision {model.revision}) another way "
               f"and put them into {waiting.parent.parent / model.name}")
     if constants.HF_HUB_OFFLINE:
         raise DownloadError(f"{model.name} is not on disk, and HF_HUB_OFFLINE forbids downloading it. {remedy}, or "
                             "unset HF_HUB_OFFLINE")
-    how: dict[str, Any] = {"revision": model.revision, "local_dir": waiting, "token": token}
+    how: dict[str, Any] = {"headers": build_hf_headers(token=token), "displayed_filename": file}
     bar: AbstractContextManager[None] = nullcontext()
-    if "tqdm_class" in inspect.signature(huggingface_hub.hf_hub_download).parameters:
+    if "tqdm_class" in inspect.signature(http_get).parameters:
         how["tqdm_class"] = progress
     else:
         bar = _bar_before_1_0(progress)
+    part: Path | None = None
     try:
-        with bar:
-            return Path(huggingface_hub.hf_hub_download(model.repository, file, **how))
+        published = _published(model, file, token)
+        part = waiting / f"{file}.{(published.checksum or 'unknown')[:16]}"
+        with bar, part.open("ab") as stream:
+            if (done := stream.tell()) != published.size:
+                http_get(published.url, stream, resume_size=done, expected_size=published.size, **how)
+        _verify(part, model, file, published)
+        return part
+    except DownloadError:
+        raise
     except Exception as error:
         if progress.interruption is not None:
             raise progress.interruption from None
+        if part is not None and "Consistency check" in str(error):  # what has arrived is not the beginning of the file
+            part.unlink(missing_ok=True)
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise DownloadError(f"could not download {file} of {model.name}: {reason}. What has arrived is kept; try "
                             f"again to go on. {remedy}") from error
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A file as the hub has it; its checksum as the hub's etags are made, see `_has_checksum`, or None."""
+
+    url: str
+    size: int | None
+    checksum: str | None
+
+
+def _published(model: Released, file: str, token: str | bool | None) -> _Published:
+    """What is known here of a file of the pinned revision, and by the hub's own metadata."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(model.repository, file, revision=model.revision)
+    how: dict[str, Any] = {"token": token}
+    if "retry_on_errors" in inspect.signature(get_hf_file_metadata).parameters:
+        how["retry_on_errors"] = True
+    metadata = get_hf_file_metadata(url, **how)
+    if file == model.weights and model.sha256 is not None:
+        return _Published(url, metadata.size, model.sha256)
+    if metadata.commit_hash != model.revision:
+        raise DownloadError(f"{file} of {model.name}: the hub answers with revision {metadata.commit_hash} instead of "
+                            f"{model.revision}; try again, or another mirror (HF_ENDPOINT)")
+    etag = (metadata.etag or "").strip('"')
+    if file == model.weights and not _is_checksum(etag):
+        raise DownloadError(f"{file} of {model.name}: the hub gives no checksum to verify it by; try another mirror "
+                            "(HF_ENDPOINT)")
+    return _Published(url, metadata.size, etag if _is_checksum(etag) else None)
 
 
 @contextmanager
@@ -205,59 +255,99 @@ def _progress_class(on_progress: Callable[[int, int], None] | None, check_interr
     return Progress
 
 
-def _verify(path: Path, model: Released, token: str | bool | None) -> None:
-    """Raises DownloadError, and removes the file, unless it has the published size and SHA-256."""
-    size, sha256 = model.size, model.sha256
-    if sha256 is None:
-        size, sha256 = _hub_says(model, token)
-    digest = file_sha256(path) if sha256 else None
-    if (size is not None and path.stat().st_size != size) or digest != sha256:
-        told = f"{path.stat().st_size:,} bytes" + (f", sha256 {digest}" if digest else "")
-        path.unlink()
-        raise DownloadError(f"{model.weights} of {model.name} is not the published file ({told}; expected "
-                            f"{f'{size:,} bytes, ' if size else ''}sha256 {sha256}); removed. The mirror or a proxy "
-                            "altered it: try again, or another mirror (HF_ENDPOINT)")
+def _verify(path: Path, model: Released, file: str, published: _Published) -> None:
+    """Raises DownloadError, and removes the file, unless it is the published one, by size and checksum."""
+    found, size = path.stat().st_size, model.size if file == model.weights and model.size else published.size
+    if size in (None, found) and (_has_checksum(path, published.checksum) if published.checksum else _is_read(path)):
+        return
+    told = f"{found:,} bytes, sha256 {file_sha256(path)}"
+    path.unlink()
+    raise DownloadError(f"{file} of {model.name} is not the published file ({told}; expected "
+                        f"{f'{size:,} bytes, ' if size else ''}checksum {published.checksum}); removed. The mirror or "
+                        "a proxy altered it: try again, or another mirror (HF_ENDPOINT)")
 
 
-def _hub_says(model: Released, token: str | bool | None) -> tuple[int | None, str | None]:
-    """(size, SHA-256) of the weights by the hub's own metadata: an LFS file's etag is its SHA-256."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+def _is_checksum(etag: str) -> bool:
+    return re.fullmatch("[0-9a-f]{64}|[0-9a-f]{40}", etag) is not None
 
-    url = hf_hub_url(model.repository, model.weights, revision=model.revision)
+
+def _has_checksum(path: Path, checksum: str) -> bool:
+    """Whether a file is the one of the hub's etag: the SHA-256 of a large file, git's name (a SHA-1) of a small one;
+    some mirrors give the plain SHA-1."""
+    if len(checksum) == 64:
+        return file_sha256(path) == checksum
+    content = path.read_bytes()
+    forms = (b"blob %d\0" % len(content) + content, content)
+    return any(hashlib.sha1(form, usedforsecurity=False).hexdigest() == checksum for form in forms)
+
+
+def _is_read(path: Path) -> bool:
+    """Whether a configuration that a mirror gives no checksum of is one at all."""
     try:
-        metadata = get_hf_file_metadata(url, token=token)
+        return bool(read_json(path))
+    except ValueError:
+        return False
+
+
+def fetch_file(name: str, file: str, **hub: Any) -> Path:
+    """One file of a repository of the hub, in huggingface_hub's cache; see `fetch_repository`.
+
+    Raises:
+        FileNotFoundError: not a path, and not to be had from the hub; the message gives the hub's reason.
+    """
+    model = released(name)
+    if model is not None:
+        name, hub = model.repository, {"revision": model.revision, **hub}
+    try:
+        return _to_cache(name, file, **hub)
     except Exception as error:
-        raise DownloadError(f"could not read the hub's checksum of {model.name}: {error}; try again") from error
-    etag = (metadata.etag or "").strip('"')
-    return metadata.size, etag if len(etag) == 64 else None
+        reason = str(error).strip().split("\n")[0]
+        raise FileNotFoundError(f"{name!r} is no file or folder, and {file} could not be had from the hub: "
+                                f"{reason}") from error
 
 
-def fetch_repository(name: str, *, weights: bool = True, **hub: Any) -> Path:
+def fetch_repository(name: str, *, weights: bool = True, subfolder: str = "", **hub: Any) -> Path:
     """A repository of the hub, in huggingface_hub's cache.
 
     Args:
         name: such as "hustvl/vitmatte-small-composition-1k"; released ones come at their pinned revision.
         weights: whether the weights are wanted, besides the configuration files.
+        subfolder: where in the repository.
         hub: revision, cache_dir, token, local_files_only, force_download, as huggingface_hub takes them.
+
+    Returns:
+        The folder that holds the files.
 
     Raises:
         FileNotFoundError: not a path, and not to be had from the hub; the message gives the hub's reason.
     """
-    from huggingface_hub import hf_hub_download
-
     model = released(name)
-    if model is not None:
-        name, hub = model.repository, {"revision": model.revision, **hub}
     wanted = WEIGHTS_NAMES if model is None else (model.weights,)
     last: Exception | None = None
     for file in wanted if weights else (PREPROCESSOR_NAME,):
         try:
-            path = Path(hf_hub_download(name, file, **hub))
+            path = fetch_file(name, f"{subfolder}/{file}".lstrip("/"), **hub)
             if weights:
-                hf_hub_download(name, CONFIG_NAME, **hub)
+                fetch_file(name, f"{subfolder}/{CONFIG_NAME}".lstrip("/"), **hub)
             return path.parent
-        except Exception as error:
+        except FileNotFoundError as error:
             last = error
             log.debug("no %s in %s: %s", file, name, error)
-    reason = str(last).strip().split("\n")[0]
-    raise FileNotFoundError(f"{name!r} is no file or folder, and could not be had from the hub: {reason}") from last
+    assert last is not None
+    raise last
+
+
+def _to_cache(name: str, file: str, **hub: Any) -> Path:
+    """One file in huggingface_hub's cache; what has just been downloaded is verified. DownloadError, and no file,
+    where its bytes are others."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    where = {key: hub[key] for key in ("cache_dir", "revision") if hub.get(key) is not None}
+    there = isinstance(try_to_load_from_cache(name, file, **where), str) and not hub.get("force_download")
+    path = Path(hf_hub_download(name, file, **hub))
+    content = path.resolve()  # the cache names contents by their etags, where the system has links
+    if not there and _is_checksum(content.name) and not _has_checksum(content, content.name):
+        for altered in {path, content}:
+            altered.unlink(missing_ok=True)
+        raise DownloadError(f"{file} of {name} is not the published file (its checksum is not {content.name}); removed")
+    return path

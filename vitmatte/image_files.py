@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 OPAQUE_SUFFIXES = (".jpg", ".jpeg", ".bmp")
+# What is read, by Pillow's names and by the content. Others are not even tried: EPS, for one, would run Ghostscript.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names for 16-bit grey
 
 
@@ -29,28 +32,34 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image]:
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"no picture {path}")
+    Image.init()
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as file:
             file.load()
             yield ImageOps.exif_transpose(file)
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a picture Pillow can read") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+        raise ValueError(f"{path} is not a picture in a format that is read here ({', '.join(FORMATS)})") from error
+    except Exception as error:  # Pillow's readers fail with whatever a damaged file makes them stumble over
+        told = str(error) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as a picture: {told:.300}") from error
 
 
 def _grey(picture: Image) -> np.ndarray:
-    """A one-channel picture as float32 in 0..1."""
-    if picture.mode == "F":
-        return np.asarray(picture, np.float32)
-    if picture.mode in WIDE_MODES:
-        return np.asarray(picture).astype(np.float32) / 65535
-    return np.asarray(picture.convert("L"), np.float32) / 255
+    """A one-channel picture as float32 in 0..1; ValueError for values of another scale."""
+    if picture.mode != "F" and picture.mode not in WIDE_MODES:
+        return np.asarray(picture.convert("L"), np.float32) / 255
+    values, white = np.asarray(picture), 1 if picture.mode == "F" else 65535
+    low, high = (values.min(), values.max()) if values.size else (0, 0)
+    if not 0 <= low <= high <= white:
+        raise ValueError(f"its values reach from {low:g} to {high:g}; expected 0 to {white}, as black and white")
+    return values.astype(np.float32) / white
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The files of a folder whose names end as pictures' do, in order."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    """The files of a folder whose names end as pictures' do, in order; hidden ones, such as a system's own or what a
+    process that was killed was writing, are none."""
+    return sorted(path for path in folder.iterdir()
+                  if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file())
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
@@ -85,7 +94,8 @@ def read_mask(path: str | os.PathLike[str]) -> Tensor:
 def read_profile(path: str | os.PathLike[str]) -> bytes | None:
     """The picture's ICC colour profile, to be written with what is made of it."""
     with _opened(path) as picture:
-        return picture.info.get("icc_profile")
+        profile = picture.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and profile else None
 
 
 def write_matte(path: str | os.PathLike[str], alpha: Tensor) -> None:
@@ -99,8 +109,7 @@ def write_matte(path: str | os.PathLike[str], alpha: Tensor) -> None:
     if Path(path).suffix.lower() not in (".png", ".tif", ".tiff"):
         raise ValueError(f"{path}: a matte needs 16 bits; expected a name that ends in .png or .tif")
     levels = (alpha.cpu().double() * 65535).round().numpy().astype(np.uint16)
-    with whole_file(path) as temporary:
-        Image.fromarray(levels).save(temporary)
+    save_picture(Image.fromarray(levels), path)
 
 
 def write_trimap(path: str | os.PathLike[str], trimap: Tensor) -> None:
@@ -114,8 +123,7 @@ def write_trimap(path: str | os.PathLike[str], trimap: Tensor) -> None:
     if Path(path).suffix.lower() not in (".png", ".tif", ".tiff", ".bmp"):
         raise ValueError(f"{path}: a trimap needs exact values; expected a name that ends in .png, .tif or .bmp")
     levels = (trimap.cpu() * 255).add(0.5).floor().numpy().astype(np.uint8)
-    with whole_file(path) as temporary:
-        Image.fromarray(levels).save(temporary)
+    save_picture(Image.fromarray(levels), path)
 
 
 def write_image(path: str | os.PathLike[str], image: Tensor, *, profile: bytes | None = None) -> None:
@@ -133,8 +141,20 @@ def write_image(path: str | os.PathLike[str], image: Tensor, *, profile: bytes |
 
     check_name(path, transparent=image.shape[-1] == 4)
     levels = (image.float().cpu() * 255).round().clamp(0, 255).numpy().astype(np.uint8)
+    save_picture(Image.fromarray(levels), path, icc_profile=profile, quality=95)
+
+
+def save_picture(picture: Image, path: str | os.PathLike[str], **how: Any) -> None:
+    """Writes a picture in the format that its name says, whole or not at all.
+
+    Pillow's own writing to a file takes a write that was cut short by a full disk for a whole one.
+    """
+    from PIL import Image
+
+    content = BytesIO()
+    picture.save(content, Image.registered_extensions()[Path(path).suffix.lower()], **how)
     with whole_file(path) as temporary:
-        Image.fromarray(levels).save(temporary, icc_profile=profile, quality=95)
+        temporary.write_bytes(content.getbuffer())
 
 
 def check_name(path: str | os.PathLike[str], *, transparent: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import load_net
-from .checks import check_choice
+from .checks import HIGHEST, LOWEST, check_choice, check_image, check_number, check_plane
 from .frame import Frame, FrameTask, MattingModel, free_memory, is_out_of_memory
 from .hub import locate
 from .processing import Preprocessing
-from .trimap import check_plane, sure_areas
+from .trimap import sure_areas
 
 Normalization = Literal["as_trained", "hub"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("as_trained", "hub")
@@ -24,9 +23,6 @@ Strategy = Literal["exact", "grid"]
 STRATEGIES: tuple[Strategy, ...] = ("exact", "grid")
 
 STEPS = 100  # of progress, per frame
-
-# Resampling may overshoot 0..1 a little, which the net takes as it is; beyond this it is another scale.
-LOWEST, HIGHEST = -1.0, 2.0
 
 
 def load_model(
@@ -57,6 +53,7 @@ def load_model(
     check_choice("normalization", normalization, NORMALIZATIONS)
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"dtype is {dtype}; expected torch.float32, float16 or bfloat16")
+    device = as_device(device) or "cpu"
     path = locate(name_or_path, **download)
     net = load_net(path, operations=operations, folded=True, dtype=dtype, device=device).requires_grad_(False)
     if normalization == "as_trained":
@@ -84,9 +81,11 @@ def matte(
 
     Args:
         model: from `load_model`.
-        image: [B, H, W, 3 or 4] (a fourth channel is ignored), floating point in 0..1, of any size from 1x1.
-        trimap: [B, H, W] or [H, W] of the same size: 0 background, 1 foreground (an 8-bit step from either is
-            still that), anything between unknown. One trimap serves many images, and one image many trimaps.
+        image: [B, H, W, 3 or 4] (a fourth channel is ignored), floating point in 0..1 (resampling's overshoot to -1..2
+            is taken as it is), of any size from 1x1.
+        trimap: [B, H, W] or [H, W] of the same size, floating point or bool: 0 background, 1 foreground (an 8-bit step
+            from either is still that), anything between unknown. One trimap serves many images, and one image many
+            trimaps.
         memory_limit: bytes that a frame may take besides the weights and the tensors given; None for what is fastest.
             The result does not depend on it beyond rounding.
         strategy: "exact", or "grid": global attention among every second token only (Matte-Anything's; a quarter of
@@ -100,19 +99,24 @@ def matte(
             smaller pieces, and at last on the CPU; never at another size.
 
     Returns:
-        [B, H, W] float32 on the image's device: 0..1 where the trimap is unknown, exactly 0 and 1 elsewhere.
+        [B, H, W] float32 on the image's device: 0..1 where the trimap is unknown, exactly 0 and 1 elsewhere. The same
+            input gives the same bits again; frames computed together differ from single ones by rounding. A caller's
+            autocast, default dtype and autograd change nothing.
 
     Raises:
-        ValueError: for shapes, sizes, counts, types or values other than described; the message names them.
-        MemoryLimitError: a limit below the least that a frame of this size takes.
+        TypeError: for what is no dense tensor, or no model. ValueError: for shapes, sizes, counts, types or values
+            other than described; the message names them. MemoryLimitError: a limit below the least that a frame of
+            this size takes. What a callback raises comes out as it is, and so does a lack of memory that neither
+            smaller pieces nor the CPU could mend; the model stays as it was.
     """
     check_choice("strategy", strategy, STRATEGIES)
+    if memory_limit is not None:
+        memory_limit = int(check_number("memory_limit", memory_limit, "a number of bytes"))
     trimap, frames = checked(image, trimap)
-    place, precision = torch.device(device or model.net.device), dtype or model.net.dtype
-    if not model.net.casts and (place.type, precision) != (model.net.device.type, model.net.dtype):
-        raise ValueError(f"the net's weights are {model.net.dtype} on {model.net.device}, and it is to run in "
-                         f"{precision} on {place}: load it so, with load_model(..., device=..., dtype=...)")
-    alpha = torch.empty(frames, *image.shape[1:3], device=image.device)
+    place, precision = _where(model, device, dtype)
+    with torch.inference_mode(False):  # a plain tensor: may be changed in place, and take part in autograd
+        alpha = torch.empty(frames, *image.shape[1:3], dtype=torch.float32, device=image.device)
+    image = image.resolve_neg()  # a lazily negated tensor cannot make others like it
     task: FrameTask | None = None
     waiting: list[Frame] = []
     shown = 0
@@ -140,6 +144,32 @@ def matte(
                 on_frame(done, alpha[done])
         shown = i + 1
     return alpha
+
+
+def _where(
+    model: MattingModel, device: torch.device | str | None, dtype: torch.dtype | None
+) -> tuple[torch.device, torch.dtype]:
+    """Where and in which precision the net runs; TypeError or ValueError unless it can."""
+    if not isinstance(model, MattingModel):
+        raise TypeError(f"model is a {type(model).__name__}; expected a MattingModel, which load_model gives")
+    net = model.net
+    if net.training:
+        raise ValueError("the net is in training mode, in which pictures change its statistics: call model.net.eval()")
+    place, precision = as_device(device) or net.device, dtype or net.dtype
+    if not net.casts and (place.type, precision) != (net.device.type, net.dtype):
+        raise ValueError(f"the net's weights are {net.dtype} on {net.device}, and it is to run in "
+                         f"{precision} on {place}: load it so, with load_model(..., device=..., dtype=...)")
+    if place.type == "meta":
+        raise ValueError("the net is on the device meta, without weights: load it with load_model")
+    return place, precision
+
+
+def as_device(device: torch.device | str | None) -> torch.device | None:
+    """The device of that name; ValueError unless torch knows such."""
+    try:
+        return None if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device is {device!r}: {str(error).splitlines()[0]}") from error
 
 
 def _settled(trimap: Tensor) -> Tensor:
@@ -170,27 +200,12 @@ def _reporter(
     return step
 
 
-def check_image(image: Tensor) -> None:
-    """Raises ValueError unless `image` is [B, H, W, 3 or 4] with at least one pixel, floating point around 0..1."""
-    if image.ndim != 4 or image.shape[-1] not in (3, 4):
-        raise ValueError(f"image has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
-    if image.numel() == 0:
-        raise ValueError(f"image has shape {list(image.shape)}: it is empty")
-    if not image.is_floating_point():
-        raise ValueError(f"image is {image.dtype}; expected floating point in 0..1: divide by 255")
-    low, high = (float(v) for v in torch.aminmax(image[..., :3].float()))
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError("image has values that are not finite (NaN or infinite)")
-    if low < LOWEST or high > HIGHEST:
-        raise ValueError(f"image has values from {low:g} to {high:g}; expected 0..1: divide 8-bit values by 255, "
-                         "tone-map high dynamic range first")
-
-
 def checked(image: Tensor, trimap: Tensor) -> tuple[Tensor, int]:
-    """(trimap as [B, H, W], number of frames that image and trimap make together); ValueError if they do not."""
-    trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
-    check_image(image)
+    """(trimap as [B, H, W], number of frames that image and trimap make together); TypeError or ValueError if they
+    are not as `matte` takes them."""
+    check_image(image, lowest=LOWEST, highest=HIGHEST)  # the net takes a little overshoot as it is
     check_plane(trimap, "trimap")
+    trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
     sizes = tuple(image.shape[1:3]), tuple(trimap.shape[1:3])
     if sizes[0] != sizes[1]:
         raise ValueError(f"image is {sizes[0][1]}x{sizes[0][0]} and trimap {sizes[1][1]}x{sizes[1][0]} (width x "

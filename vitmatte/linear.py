@@ -3,7 +3,7 @@
 torch's own `linear` goes to MKL in float32. oneDNN, which torch for x86 holds too, does the same product in 0.85 to
 0.95 of the time on an AMD EPYC, and applies GELU while the result is still in the cache. torch offers it as the
 operator that its compiler emits; where this torch has none, or a layer is not in plain float32 on a CPU, the layer is
-called as it stands.
+called as it stands. So it is for what comes after `MOST_SHAPES` other shapes: oneDNN keeps what it makes for each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+# oneDNN keeps a kernel of half a megabyte for each number of rows, inputs and outputs (benchmarks.long_run); MKL none.
+# A picture's size takes 10 to 40 of them. A shape stays with what it went to first, so that repeats are equal.
+MOST_SHAPES = 192
+_shapes: set[tuple[int, ...]] = set()
 
 
 def linear(layer: Any, x: Tensor) -> Tensor:
@@ -34,7 +39,13 @@ def _goes_to_onednn(layer: Any, x: Tensor) -> bool:
     if getattr(layer, "weight_function", None):  # ComfyUI changes these weights as they are used
         return False
     plain = all(y.device.type == "cpu" and y.dtype == torch.float32 for y in (x, layer.weight))
-    return plain and _onednn_works()
+    return plain and _onednn_works() and _has_kernel(x.numel() // x.shape[-1], *layer.weight.shape)
+
+
+def _has_kernel(*shape: int) -> bool:
+    if shape not in _shapes and len(_shapes) < MOST_SHAPES:
+        _shapes.add(shape)
+    return shape in _shapes
 
 
 def _pointwise(layer: Any, x: Tensor, attribute: str, algorithm: str) -> Tensor:

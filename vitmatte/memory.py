@@ -12,6 +12,7 @@ from .decoder import decoder_shape
 from .execution import CPU_PIECE, CPU_SCORES
 from .processing import DIVISOR
 from .size import SizeContract, Span
+from .vitdet_config import VitDetConfig
 
 MEBI = 2**20
 
@@ -31,6 +32,9 @@ SMALLEST_PIECE, SMALLEST_SCORES = MEBI // 4, MEBI // 4
 # What a piece of the transformer's work has alive besides the tokens, in pieces: queries, keys and values of the band,
 # the same padded or in windows, the normed band and the result together.
 PIECES_ALIVE = 3
+# The same for the backbone of another library, in its largest tensors: 3.5 to 6.7 were measured (DINOv2, Swin,
+# ConvNeXt, ResNet at 512 and 1024 squared).
+FOREIGN_ALIVE = 6
 # Workspace of the libraries underneath (packed matrices, convolution scratch), and what allocators keep.
 WORKSPACE = 24 * MEBI
 
@@ -138,6 +142,7 @@ class Footprint:
         dtype: what the net computes in.
         device: type of the device.
         strided: see `Execution`.
+        numbers: of another library's backbone, see `foreign.ForeignBackbone`; 0 for a ViTDet.
     """
 
     config: VitMatteConfig
@@ -146,12 +151,13 @@ class Footprint:
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     strided: bool = False
+    numbers: float = 0
 
     @property
     def grid(self) -> tuple[int, int]:
         """Tokens (rows, columns)."""
-        contract, patch = SizeContract(DIVISOR), 2 ** len(self.config.fusion_hidden_sizes)
-        return contract.padded(self.height) // patch, contract.padded(self.width) // patch
+        contract, stride = SizeContract(DIVISOR), self.config.stride
+        return contract.padded(self.height) // stride, contract.padded(self.width) // stride
 
     @property
     def places(self) -> int:
@@ -164,22 +170,28 @@ class Footprint:
         Its peak is a sum of what the transformer and what the decoder takes, though one follows the other: memory
         that an allocator got back in small pieces is of little use for large ones.
         """
-        tokens = frames * self.places * self.config.hidden_size * self.dtype.itemsize
         maps, scratch = self._tile(side)
         frame = self.height * self.width * (4 + 1 + 4)  # trimap, unknown area, matte
-        peak = (WORKSPACE + frames * frame + tokens * self._copies() + self._pieces(piece, frames) + maps
-                + max(scratch, self._scores(scores, frames)))
+        whole, chunk = self._backbone(piece, scores, frames)
+        peak = WORKSPACE + frames * frame + whole + maps + max(scratch, chunk)
         return Plan(piece, scores, side, frames, peak)
 
-    def _copies(self) -> int:
+    def _backbone(self, piece: int, scores: int, frames: int) -> tuple[int, int]:
+        """Bytes of (tokens and pieces of work on them, a chunk of scores)."""
+        tokens = frames * self.places * self.config.hidden_size * self.dtype.itemsize
+        vitdet = self.config.vitdet
+        if vitdet is None:
+            pixels = frames * self.places * self.config.stride**2
+            return tokens + int(pixels * self.numbers * self.dtype.itemsize * FOREIGN_ALIVE), 0
+        return tokens * self._copies(vitdet) + self._pieces(vitdet, piece, frames), self._scores(vitdet, scores, frames)
+
+    def _copies(self, backbone: VitDetConfig) -> int:
         """How often all tokens are there: tokens, a global block's queries, keys and values; strided, once more."""
-        backbone = self.config.vitdet
         if len(set(backbone.window_block_indices)) == backbone.num_hidden_layers:
             return 2
         return 5 if self.strided else 4
 
-    def _pieces(self, piece: int, frames: int) -> int:
-        backbone = self.config.vitdet
+    def _pieces(self, backbone: VitDetConfig, piece: int, frames: int) -> int:
         window = backbone.window_size if backbone.window_block_indices else 0
         contract = SizeContract(max(1, window))
         row = frames * 3 * backbone.hidden_size * self.dtype.itemsize
@@ -187,11 +199,11 @@ class Footprint:
         smallest = window * contract.padded(self.grid[1]) * row  # a row of windows is not cut
         return min(whole, max(piece, smallest)) * PIECES_ALIVE
 
-    def _scores(self, scores: int, frames: int) -> int:
+    def _scores(self, backbone: VitDetConfig, scores: int, frames: int) -> int:
         width = 4 if self.device == "cpu" else self.dtype.itemsize
         if self.device == "cpu" and self.dtype == torch.bfloat16:  # scores in float32 and products beside them
             width, scores = 6, scores * 3 // 2
-        heads = frames * self.config.vitdet.num_attention_heads
+        heads = frames * backbone.num_attention_heads
         return max(self.places * width, min(scores, heads * self.places**2 * width))
 
     def _tile(self, side: int) -> tuple[int, int]:

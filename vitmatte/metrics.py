@@ -6,7 +6,7 @@ that code differ: a component never is the background (copies that count label 0
 are taken as they are, not stretched to 0..1 before Grad.
 
 All take the found and the true matte [H, W] in 0..1 and the area [H, W], bool, that is counted: the unknown area
-for Composition-1k, everything for Distinctions-646.
+for Composition-1k, everything for Distinctions-646. `errors` checks its arrays; the others trust theirs.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def errors(found: np.ndarray, true: np.ndarray, area: np.ndarray | None = None) 
         area: [H, W], bool; default everything.
 
     Raises:
-        ValueError: for shapes that differ, or arrays that are not as described.
+        TypeError: for what is no array. ValueError: for shapes that differ, or arrays that are not as described.
     """
     found, true = _checked(found, "found"), _checked(true, "true")
-    area = np.ones(true.shape, bool) if area is None else np.asarray(area)
+    area = np.ones(true.shape, bool) if area is None else _array(area, "area")
     if found.shape != true.shape or area.shape != true.shape:
         raise ValueError(f"found is {found.shape}, true {true.shape} and area {area.shape}; expected equal shapes")
     if area.dtype != np.bool_:
@@ -51,8 +51,16 @@ def errors(found: np.ndarray, true: np.ndarray, area: np.ndarray | None = None) 
     return Errors(sad(found, true, area), mse(found, true, area), grad(found, true, area), conn(found, true, area))
 
 
-def _checked(matte: np.ndarray, name: str) -> np.ndarray:
-    matte = np.asarray(matte)
+def _array(given: object, name: str) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except (RuntimeError, TypeError, ValueError) as error:  # a tensor of a graph, or on a GPU
+        raise TypeError(f"{name} is a {type(given).__name__} that is no array ({str(error).splitlines()[0]}); expected "
+                        "a NumPy array, of a tensor .detach().float().cpu().numpy()") from error
+
+
+def _checked(given: object, name: str) -> np.ndarray:
+    matte = _array(given, name)
     if matte.ndim != 2 or not matte.size or not np.issubdtype(matte.dtype, np.floating):
         raise ValueError(f"{name} is {matte.dtype} of shape {matte.shape}; expected floating point [height, width]")
     if not (matte.min() >= 0 and matte.max() <= 1):

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .checkpoint import WEIGHTS_NAMES
-from .config import CONFIG_NAME
+from .hub_config import CONFIG_NAME
 
 BUNDLED = "vitmatte-tiny"
 BUNDLED_FOLDER = Path(__file__).parent / "bundled" / BUNDLED

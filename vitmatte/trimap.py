@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .checks import check_choice
+from .checks import HIGHEST, LOWEST, check_choice, check_image, check_number, check_plane
 from .distance import within, within_contour
 from .regions import small_areas
 from .strands import strands_near
@@ -50,7 +50,7 @@ def make_trimap(
     """A trimap from a rough mask, a soft one, or a matte to refine.
 
     Args:
-        mask: [B, H, W] or [H, W], 0 = background to 1 = foreground.
+        mask: [B, H, W] or [H, W], floating point or bool, 0 = background to 1 = foreground.
         inner: how far the unknown area reaches from the mask's edge into the foreground; fractions allowed.
         outer: how far it reaches into the background.
         unit: of inner, outer and strands: "pixels", or "percent" of the subject's size in each frame, which is the
@@ -62,7 +62,8 @@ def make_trimap(
             and distances count from the place between the pixels where it crosses the value, to 1/64 pixel.
         fill_holes: areas of the mask that are not foreground, up to so many pixels each, become foreground.
         remove_specks: areas that are not background, up to so many pixels each, become background.
-        image: [B, H, W, 3 or 4] in 0..1, for `strands`: the pictures that belong to the masks, or one for all.
+        image: [B, H, W, 3 or 4], floating point around 0..1, for `strands`: the pictures that belong to the masks, or
+            one for all.
         strands: so much further the unknown area may reach where fine strands (hair, fur) in the image run on from it
             into the background.
         unknown, foreground, background: [B, H, W] or [H, W] in 0..1, of the mask's size: where at least 0.5, the
@@ -73,12 +74,17 @@ def make_trimap(
         `lacking`) is logged as a warning and no error, since in a video a subject may come and go.
 
     Raises:
-        ValueError: for another shape or range, no pixels, values that are not finite, radii or areas below 0, low
-            above high, strands without an image, or places marked both foreground and background.
+        TypeError: for what is no dense tensor. ValueError: for another shape, type or range, no pixels, values that
+            are not finite, radii or areas below 0, low above high, strands without an image, or places marked both
+            foreground and background.
     """
-    _check_numbers(inner=inner, outer=outer, strands=strands, fill_holes=fill_holes, remove_specks=remove_specks)
+    inner, outer, strands = (check_number(name, length) for name, length in
+                             (("inner", inner), ("outer", outer), ("strands", strands)))
+    for name, area in (("fill_holes", fill_holes), ("remove_specks", remove_specks)):
+        check_number(name, area)
     check_choice("unit", unit, UNITS)
-    if not 0 <= low <= high <= 1:
+    low, high = check_number("low", low, "a value in 0..1"), check_number("high", high, "a value in 0..1")
+    if not low <= high <= 1:
         raise ValueError(f"low is {low!r} and high {high!r}; expected 0 <= low <= high <= 1")
     check_plane(mask, "mask")
     marks = [_mark(plane, name, mask) for plane, name in
@@ -173,12 +179,6 @@ def lacking(trimap: Tensor) -> list[str]:
     return said
 
 
-def _check_numbers(**numbers: float) -> None:
-    for name, number in numbers.items():
-        if not (isinstance(number, (int, float)) and math.isfinite(number) and number >= 0):
-            raise ValueError(f"{name} is {number!r}; expected a number of pixels, 0 or more")
-
-
 def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
     """[1 or B, H, W], bool, on the mask's device."""
     if plane is None:
@@ -191,9 +191,7 @@ def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
 def _check_image(image: Tensor | None, mask: Tensor) -> None:
     if image is None:
         raise ValueError("strands need the image: give it, or set strands to 0")
-    if image.ndim != 4 or image.shape[-1] not in (3, 4) or not image.is_floating_point():
-        raise ValueError(f"image has shape {list(image.shape)} and type {image.dtype}; expected floating point "
-                         "[batch, height, width, 3 or 4]")
+    check_image(image, lowest=LOWEST, highest=HIGHEST)
     _check_fit(tuple(image.shape[1:3]), len(image), "the image", mask)
 
 
@@ -211,34 +209,3 @@ def _check_fit(size: tuple[int, ...], count: int, name: str, mask: Tensor) -> No
 def sure_areas(plane: Tensor) -> tuple[Tensor, Tensor]:
     """Where a mask or trimap in 0..1 is (surely foreground, surely background), both bool and of its shape."""
     return plane >= 1 - TOLERANCE, plane <= TOLERANCE
-
-
-def check_plane(plane: Tensor, name: str) -> None:
-    """Raises ValueError unless `plane` is [B, H, W] or [H, W] with at least one pixel, all in 0..1."""
-    if plane.ndim not in (2, 3):
-        raise ValueError(f"{name} has shape {list(plane.shape)}; expected [batch, height, width] or [height, width]")
-    if plane.numel() == 0:
-        raise ValueError(f"{name} has shape {list(plane.shape)}: it is empty")
-    if not (plane.is_floating_point() or plane.dtype == torch.bool):
-        raise ValueError(f"{name} is {plane.dtype}; expected floating point in 0..1: divide by 255")
-    low, high = (float(v) for v in torch.aminmax(plane.float()))
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"{name} has values that are not finite (NaN or infinite)")
-    if low < 0 or high > 1:
-        raise ValueError(f"{name} has values from {low:g} to {high:g}; expected 0..1: scale or clamp it first")
-
-
-def check_picture(image: Tensor, plane: Tensor, name: str, *, image_name: str = "image") -> Tensor:
-    """The plane as [B, H, W]; ValueError unless image [B, H, W, 3 or 4] and plane [B, H, W] or [H, W], both in 0..1,
-    fit each other."""
-    plane = plane.unsqueeze(0) if plane.ndim == 2 else plane
-    if image.ndim != 4 or image.shape[3] not in (3, 4):
-        raise ValueError(f"{image_name} has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
-    check_plane(image.flatten(2), image_name)
-    check_plane(plane, name)
-    if image.shape[1:3] != plane.shape[1:]:
-        raise ValueError(f"{image_name} is {image.shape[2]}x{image.shape[1]} and {name} "
-                         f"{plane.shape[2]}x{plane.shape[1]}; they must be of one size: resize one of them first")
-    if 1 not in (len(image), len(plane)) and len(image) != len(plane):
-        raise ValueError(f"{len(image)} of {image_name} and {len(plane)} of {name}: expected as many, or one of either")
-    return plane

@@ -5,7 +5,7 @@ The modules of `block` report their work piece by piece; this is the sum they co
 
 from __future__ import annotations
 
-from .config import VitDetConfig, pair
+from .vitdet_config import VitDetConfig, pair
 
 
 def transformer_work(config: VitDetConfig, grid: tuple[int, int], needed: int, strided: bool) -> int:

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..checkpoint import hub_name, read_tensors
+from ..checkpoint import hub_name
 from ..model import VitMatteForImageMatting
+from ..weights_file import read_tensors
 
 log = logging.getLogger(__name__)
 

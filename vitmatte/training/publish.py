@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import load_net
-from ..config import CONFIG_NAME
-from ..files import whole_file
+from ..files import whole_files
+from ..hub_config import CONFIG_NAME
 from ..processing import IMAGENET_MEAN, IMAGENET_STD, VitMatteImageProcessor
+from ..weights_file import write_safetensors
 
 
 def publish(source: Path, target: Path) -> None:
@@ -28,22 +29,19 @@ def publish(source: Path, target: Path) -> None:
     Raises:
         FileNotFoundError, ValueError: as `checkpoint.load_net`.
     """
-    from safetensors.torch import save_file
-
     net = load_net(source)
     target.mkdir(parents=True, exist_ok=True)
     described = {"architectures": ["VitMatteForImageMatting"], "torch_dtype": "float16", **net.config.to_dict()}
     state, backbone = net.state_dict(), net.config.vitdet
-    if not backbone.use_absolute_position_embeddings:
+    if backbone is not None and not backbone.use_absolute_position_embeddings:
         # transformers 5.23 cannot make a VitDet without them; zeros are the same function.
         places = backbone.pretrain_grid[0] * backbone.pretrain_grid[1] + 1
         state["backbone.embeddings.position_embeddings"] = torch.zeros(1, places, backbone.hidden_size)
         described["backbone_config"]["use_absolute_position_embeddings"] = True
-    with whole_file(target / CONFIG_NAME) as path:
-        path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    VitMatteImageProcessor(image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD).save_pretrained(target)
-    with whole_file(target / "model.safetensors") as path:
-        save_file({name: halved(name, value) for name, value in state.items()}, path, {"format": "pt"})
+    with whole_files(target / CONFIG_NAME, target / "model.safetensors") as (config, weights):
+        write_safetensors(weights, {name: halved(name, value) for name, value in state.items()})
+        config.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        VitMatteImageProcessor(image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD).save_pretrained(target)
 
 
 def halved(name: str, value: Tensor) -> Tensor:

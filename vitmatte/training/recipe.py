@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ..checks import check_choice
-from ..config import VitMatteConfig, read_json
+from ..config import VitMatteConfig
 from ..execution import PRECISIONS
+from ..fields import read_json
 from ..loss import LossWeights
+from .from_json import build
 
-T = TypeVar("T")
+
+def _at_least(least: float, thing: object, *names: str) -> None:
+    for name in names:
+        value = getattr(thing, name)
+        if value is not None and not value >= least:
+            raise ValueError(f"{type(thing).__name__}: {name} is {value!r}; expected at least {least:g}")
+
+
+def _some_weight(kind: str, things: Sequence[Any]) -> None:
+    if not any(thing.weight > 0 for thing in things):
+        raise ValueError(f"{kind} needs at least one entry with a weight above 0")
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,9 @@ class Source:
     index: str | None = None
     where: dict[str, list[str]] = field(default_factory=dict)
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _at_least(0, self, "weight")
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,9 @@ class Phase:
     crops: list[Crops]
     until: int | None = None
 
+    def __post_init__(self) -> None:
+        _some_weight("Phase: crops", self.crops)
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -106,6 +124,9 @@ class Schedule:
     warmup: int = 200
     steps: int | None = None
     decay: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(0, self, "rate", "warmup", "steps", "decay")
 
     def at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -165,8 +186,14 @@ class Recipe:
     def __post_init__(self) -> None:
         check_choice("Recipe: optimizer", self.optimizer, ("muon", "adamw"))
         check_choice("Recipe: precision", self.precision, sorted(PRECISIONS))
-        if not self.foregrounds or not self.backgrounds or not self.phases:
-            raise ValueError("Recipe: foregrounds, backgrounds and phases each need at least one entry")
+        for name in ("foregrounds", "backgrounds"):
+            _some_weight(f"Recipe: {name}", getattr(self, name))
+        if not self.phases:
+            raise ValueError("Recipe: phases needs at least one entry")
+        _at_least(0, self, "weight_decay", "average", "workers", "save_minutes", "seed", "clip", "validation_count")
+        _at_least(1, self, "threads", "validate_every", "log_every", "validation_size")
+        if self.average > 1:
+            raise ValueError(f"Recipe: average is {self.average!r}; expected a decay from 0 to 1")
 
     def crops_at(self, step: int) -> list[Crops]:
         """What the batch of a step is drawn from."""
@@ -174,13 +201,6 @@ class Recipe:
             if phase.until is None or step < phase.until:
                 return phase.crops
         return self.phases[-1].crops
-
-
-NESTED: dict[str, Any] = {
-    "mixture": Mixture, "schedule": Schedule, "loss": LossWeights,
-    "foregrounds": [Source], "backgrounds": [Source], "validation_foregrounds": [Source],
-    "validation_backgrounds": [Source], "phases": [Phase], "crops": [Crops],
-}
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -194,9 +214,12 @@ def read_recipe(path: str | Path) -> Recipe:
         raise FileNotFoundError(f"no recipe {path}")
     values = read_json(path)
     values.pop("comment", None)
-    if "model" in values:
-        values["model"] = VitMatteConfig.from_dict(values["model"])
-    recipe = _build(Recipe, values, str(path))
+    try:
+        if isinstance(values.get("model"), dict):
+            values["model"] = VitMatteConfig.from_dict(values["model"])
+        recipe = build(Recipe, values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     base = path.resolve().parent
 
     def absolute(sources: list[Source]) -> list[Source]:
@@ -209,28 +232,3 @@ def read_recipe(path: str | Path) -> Recipe:
         validation_foregrounds=absolute(recipe.validation_foregrounds),
         validation_backgrounds=absolute(recipe.validation_backgrounds),
     )
-
-
-def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    strange = sorted(set(values) - set(known))
-    if strange:
-        raise ValueError(f"{where}: {kind.__name__} has no {', '.join(strange[:5])}; it has {', '.join(known)}")
-    needed = dataclasses.MISSING
-    lacking = [n for n, f in known.items() if f.default is needed and f.default_factory is needed and n not in values]
-    if lacking:
-        raise ValueError(f"{where}: {kind.__name__} needs {', '.join(lacking)}")
-    return kind(**{name: _nested(name, value, where) for name, value in values.items()})
-
-
-def _nested(name: str, value: Any, where: str) -> Any:
-    inner = NESTED.get(name)
-    if isinstance(inner, list):
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise ValueError(f"{where}: {name} is {json.dumps(value)[:60]}; expected a list of objects")
-        return [_build(inner[0], item, where) for item in value]
-    if inner is not None:
-        if not isinstance(value, dict):
-            raise ValueError(f"{where}: {name} is {json.dumps(value)[:60]}; expected an object")
-        return _build(inner, value, where)
-    return value

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..files import whole_file
 from ..model import VitMatteForImageMatting
+from ..weights_file import read_pickle
 from .average import Average
 from .optimizer import make_optimizers
 from .recipe import Recipe
@@ -56,28 +57,31 @@ def save(training: Training, folder: Path) -> None:
         "step": training.step, "seconds": training.seconds, "best": training.best,
     }
     with whole_file(folder / STATE) as path:
-        torch.save(content, path)
+        try:
+            torch.save(content, path)
+        except RuntimeError as error:  # torch's word for a full disk
+            raise OSError(f"the disk is full or fails ({str(error).splitlines()[0]})") from error
 
 
 def resume(recipe: Recipe, device: torch.device) -> Training:
     """The run in the recipe's folder, or a fresh one where there is none.
 
     Raises:
-        ValueError: a state of another net or optimizer than the recipe's.
+        ValueError: a state of another net or optimizer than the recipe's, or a damaged one.
     """
     training, path = fresh(recipe, device), Path(recipe.run) / STATE
     if not path.is_file():
         return training
-    content = torch.load(path, map_location=device, weights_only=True)
+    content = read_pickle(path, mapped=False, device=device)
     try:
         training.net.load_state_dict(content["net"])
         for optimizer, state in zip(training.optimizers, content["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-    except (RuntimeError, ValueError, KeyError) as error:
+        training.average.state, training.average.updates = content["average"], content["updates"]
+        training.step, training.seconds, training.best = content["step"], content["seconds"], content["best"]
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is the state of another net or optimizer than the recipe's ({error}); give the "
                          "recipe another run folder, or remove the state to start again") from error
-    training.average.state, training.average.updates = content["average"], content["updates"]
-    training.step, training.seconds, training.best = content["step"], content["seconds"], content["best"]
     return training
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..files import whole_file
+from ..image_files import save_picture
 from ..metrics import mse, sad
 from ..processing import IMAGENET_MEAN, IMAGENET_STD
 from .composites import Compositor, Sample
@@ -89,5 +89,4 @@ def write_sheet(path: Path, samples: list[Sample], found: list[np.ndarray], most
     tiles = [strip(sample, [alpha]) for sample, alpha in chosen]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % COLUMNS)
     rows = [np.concatenate(tiles[i:i + COLUMNS], axis=1) for i in range(0, len(tiles), COLUMNS)]
-    with whole_file(path) as temporary:
-        Image.fromarray(np.concatenate(rows)).save(temporary)
+    save_picture(Image.fromarray(np.concatenate(rows)), path)

@@ -1,0 +1,145 @@
+"""How near the nets' values come to 65504, where float16 ends: the largest of each kind of layer, over many pictures.
+
+    python -m benchmarks.activations [--data FOLDER] [--pictures 60] [--side 384]
+
+FOLDER as in benchmarks.foreground; without it the pack's own pictures. Besides photographs, all of them unknown
+throughout: pictures made to be hard (plain white, black and red, checks and stripes of one pixel, noise over the whole
+range that `matte` takes). Nets: the bundled one, and random ones of the released sizes, whose weights are a pessimistic
+case: trained ones are smaller. Computed in float32, so that what would overflow is seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitmatte import VitMatteForImageMatting, block, load_model, matte
+from vitmatte.block import VitDetLayer
+from vitmatte.checkpoint import fold_batch_norm
+from vitmatte.image_files import pictures_in, read_image
+from vitmatte.processing import Preprocessing
+
+from .nets import net_config, random_net
+
+ROOT = Path(__file__).parents[1]
+LARGEST = torch.finfo(torch.float16).max
+
+
+def hard(side: int) -> dict[str, Tensor]:
+    """Pictures [1, side, side, 3] that photographs do not look like."""
+    row, column = torch.arange(side)[:, None], torch.arange(side)
+    checks, stripes = (plane.float().expand(side, side)[None, ..., None].repeat(1, 1, 1, 3)
+                       for plane in ((row + column) % 2, column % 2))
+    noise = torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(0))
+    red = torch.zeros(1, side, side, 3)
+    red[..., 0] = 1
+    return {"white": torch.ones_like(noise), "black": torch.zeros_like(noise), "red": red, "checks": checks,
+            "stripes": stripes, "noise": noise, "noise -1..2": noise * 3 - 1, "checks -1..2": checks * 3 - 1}
+
+
+def photographs(folder: Path, count: int, side: int) -> Iterator[tuple[str, Tensor]]:
+    """Evenly chosen photographs of a folder, scaled to side x side."""
+    files = pictures_in(folder)
+    for file in files[::max(1, len(files) // count)][:count]:
+        image = read_image(file).permute(0, 3, 1, 2)
+        small = nn.functional.interpolate(image, size=(side, side), mode="bilinear", antialias=True)
+        yield file.name, small.permute(0, 2, 3, 1)
+
+
+class Largest:
+    """The largest magnitudes of a net's values, by kind of layer, and the picture they came with."""
+
+    def __init__(self, net: VitMatteForImageMatting) -> None:
+        self.found: dict[str, tuple[float, str]] = defaultdict(lambda: (0.0, ""))
+        self.picture = ""
+        for name, module in net.named_modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm, VitDetLayer)):
+                module.register_forward_hook(lambda _, __, out, name=name: self.note(kind_of(name), out))
+        self.attention = block.attention
+
+    def note(self, kind: str, values: Tensor) -> None:
+        """Keeps the largest."""
+        self.found[kind] = max(self.found[kind], (float(values.abs().max()), self.picture))
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, relative: Any, *rest: Any, **how: Any) -> Tensor:
+        """`attention`, with its scores looked at."""
+        self.note("attention: products", queries @ keys.transpose(1, 2) * queries.shape[-1] ** -0.5)
+        if relative is not None:
+            self.note("attention: relative terms", 2 * (queries @ relative._by_offset()))
+        return self.attention(queries, keys, values, relative, *rest, **how)
+
+
+def kind_of(name: str) -> str:
+    """The layers of a kind: one name for the same place of every block."""
+    parts = name.split(".")
+    if "layer" in parts:
+        rest = ".".join(parts[parts.index("layer") + 2:])
+        return f"block: {rest}" if rest else "block: tokens after it"
+    return name
+
+
+@torch.inference_mode()
+def measure(net: VitMatteForImageMatting, pictures: list[tuple[str, Tensor]]) -> Largest:
+    """The largest values over the pictures, unknown throughout."""
+    largest = Largest(net)
+    block.attention = largest.attend
+    try:
+        for largest.picture, image in pictures:
+            net(Preprocessing().net_input(image, torch.full(image.shape[:3], 0.5)))
+    finally:
+        block.attention = largest.attention
+    return largest
+
+
+def random_folded(size: str) -> VitMatteForImageMatting:
+    """A random net of a released size, folded as `load_model` does."""
+    config = net_config(size)
+    net = VitMatteForImageMatting(config, folded=True, device="meta")
+    net.load_state_dict(fold_batch_norm(random_net(config).state_dict(), config), assign=True)
+    return net.eval()
+
+
+def differences(pictures: list[tuple[str, Tensor]]) -> str:
+    """The bundled net's mattes in float16 against those in float32."""
+    models = [load_model(dtype=dtype) for dtype in (torch.float32, torch.float16)]
+    found = []
+    for _, image in pictures:
+        exact, half = (matte(model, image, torch.full(image.shape[1:3], 0.5)) for model in models)
+        found.append((exact - half).abs())
+    both = torch.cat([x.flatten() for x in found])
+    return f"float16 against float32, {len(pictures)} pictures: mean {both.mean():.1e}, largest {both.max():.1e}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.activations", description=__doc__)
+    parser.add_argument("--data", type=Path, help="holds bg/ with photographs")
+    parser.add_argument("--pictures", type=int, default=60)
+    parser.add_argument("--side", type=int, default=384)
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    options = parser.parse_args()
+    folder = options.data / "bg" if options.data else ROOT / "pictures"
+    photos, made = list(photographs(folder, options.pictures, options.side)), list(hard(options.side).items())
+    lines = [f"{len(photos)} photographs and {len(made)} made pictures of {options.side}², unknown throughout."]
+    few = photos[:3] + made
+    nets = {"bundled": (load_model().net, photos + made), "random S": (random_folded("S"), few),
+            "random B": (random_folded("B"), few)}
+    for name, (net, pictures) in nets.items():
+        lines += ["", f"{name}: {len(pictures)} pictures", "", "| values | largest | of 65504 | in |"]
+        lines.append("|---|---|---|---|")
+        for kind, (value, picture) in sorted(measure(net, pictures).found.items(), key=lambda item: -item[1][0]):
+            lines.append(f"| {kind} | {value:.1f} | {value / LARGEST:.2%} | {picture} |")
+        print("\n".join(lines[-40:]), flush=True)
+    lines += ["", differences([(name, image[:, :128, :128]) for name, image in photos[:12] + made])]
+    print(lines[-1])
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "activations.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""float16 reaches 65504: a net that goes beyond is noticed wherever it does, and computed in float32."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+import pack
+import pytest
+import torch
+from nets import SPREAD, assert_close, random_net
+from test_model import random_attention
+
+from vitmatte import MattingModel, load_model, matte
+from vitmatte.attention import _biases
+from vitmatte.checkpoint import fold_batch_norm
+from vitmatte.execution import Execution
+from vitmatte.frame import NotFiniteError, in_float32
+from vitmatte.memory import Footprint, make_plan
+from vitmatte.model import VitMatteForImageMatting
+from vitmatte.processing import Preprocessing
+
+BLOCK = "backbone.encoder.layer.1."
+HEAD = "decoder.matting_head.matting_convs."
+# A layer whose result is made too large, and the one that takes it back where a linear function lies between.
+PLACES = {
+    "patches": ("backbone.embeddings.projection.weight", None),
+    "queries": (f"{BLOCK}attention.qkv.weight", None),
+    "MLP": (f"{BLOCK}mlp.fc1.weight", f"{BLOCK}mlp.fc2.weight"),
+    "residual": (f"{BLOCK}residual.conv2.weight", None),
+    "details": ("decoder.convstream.convs.0.conv.weight", None),
+    "deepest details": ("decoder.convstream.convs.2.conv.weight", None),
+    "first fusion": ("decoder.fusion_blocks.0.conv.conv.weight", "decoder.fusion_blocks.1.conv.conv.weight"),
+    "last fusion": ("decoder.fusion_blocks.3.conv.conv.weight", f"{HEAD}0.weight"),
+    "head": (f"{HEAD}0.weight", f"{HEAD}3.weight"),
+}
+GENERATOR = torch.Generator().manual_seed(0)
+IMAGE, TRIMAP = torch.rand(2, 30, 32, 3, generator=GENERATOR), torch.full((30, 32), 0.5)
+TRIMAP[:, :9] = 1
+
+
+def folded(net: VitMatteForImageMatting) -> VitMatteForImageMatting:
+    made = VitMatteForImageMatting(net.config, folded=True, device="meta")
+    made.load_state_dict(fold_batch_norm(net.state_dict(), net.config), assign=True)
+    return made.eval().requires_grad_(False)
+
+
+def model_of(net: VitMatteForImageMatting) -> MattingModel:
+    return MattingModel(net, Preprocessing())
+
+
+@pytest.fixture
+def too_large(request):
+    """A net in float16 that overflows in one place."""
+    large, small = PLACES[request.param]
+    net = folded(random_net())
+    state = net.state_dict()
+    state[large].mul_(5e4)
+    state[large.replace("weight", "bias")].mul_(5e4) if large.replace("weight", "bias") in state else None
+    if small:
+        state[small].div_(5e4)
+    return net.half()
+
+
+@pytest.mark.parametrize("too_large", PLACES, indirect=True)
+def test_an_overflow_is_computed_in_float32(too_large, caplog):
+    found = matte(model_of(too_large), IMAGE, TRIMAP)
+    assert "float16 overflowed in a picture of 32x30" in caplog.text
+    assert_close(found, matte(model_of(in_float32(too_large, "cpu")), IMAGE, TRIMAP), 1e-5)
+    assert too_large.dtype == torch.float16
+
+
+def test_what_fits_stays_in_float16(caplog):
+    net = folded(random_net())
+    found = matte(model_of(copy.deepcopy(net).half()), IMAGE, TRIMAP)
+    assert not caplog.records and found.std() > SPREAD
+    difference = (found - matte(model_of(net), IMAGE, TRIMAP)).abs()
+    assert 0 < difference.max() < 0.05  # it was computed in another precision
+
+
+def test_what_hides_an_overflow_does_not_hide_it(caplog):
+    """Convolutions whose weights are all below 0, or a norm of negative scale, and ReLU make 0 of infinite values."""
+    first = "decoder.convstream.convs.0."
+    for net in (folded(random_net()), random_net()):
+        state = net.state_dict()
+        state[f"{first}conv.weight"].abs_().mul_(5e4)
+        if net.folded:
+            state["decoder.convstream.convs.1.conv.weight"].abs_().neg_()
+            state["decoder.fusion_blocks.2.conv.conv.weight"].abs_().neg_()
+        else:
+            for part in ("weight", "bias"):
+                state[f"{first}batch_norm.{part}"].fill_(-1.0)
+        caplog.clear()
+        found = matte(model_of(net.half()), torch.ones_like(IMAGE), TRIMAP)
+        assert "float16 overflowed" in caplog.text
+        assert_close(found, matte(model_of(in_float32(net, "cpu")), torch.ones_like(IMAGE), TRIMAP), 1e-5)
+
+
+def test_a_memory_limit_holds_for_float32_as_well_as_it_can(caplog):
+    net = folded(random_net())
+    net.state_dict()[f"{HEAD}0.weight"].mul_(5e4)
+    net = net.half()
+    least = make_plan(Footprint(net.config, 30, 32, torch.float16)).peak_bytes  # of one frame, so one by one
+    found = matte(model_of(net), IMAGE, TRIMAP, memory_limit=least)
+    assert caplog.text.count("float16 overflowed") == 1  # what follows begins in float32
+    assert_close(found, matte(model_of(in_float32(net, "cpu")), IMAGE, TRIMAP), 1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["backbone.embeddings.projection.weight", f"{BLOCK}mlp.fc2.weight",
+                                  "decoder.fusion_blocks.2.conv.conv.weight", f"{HEAD}3.bias"])
+def test_weights_that_are_not_finite_give_an_error_and_no_matte(name, value):
+    net = folded(random_net())
+    net.state_dict()[name].view(-1)[0] = value
+    with pytest.raises(NotFiniteError, match=r"infinite or not a number \(NaN\) in torch.float32: its weights are dam"):
+        matte(model_of(net), IMAGE, TRIMAP)
+
+
+def test_weights_beyond_float16_are_told_when_loading(tmp_path):
+    net = random_net()
+    net.state_dict()[f"{BLOCK}mlp.fc2.weight"][0, 0] = 1e5
+    net.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=rf"1 tensors .*{BLOCK}mlp.fc2.weight 100000\); load it"):
+        load_model(tmp_path, dtype=torch.float16)
+    for dtype in (torch.float32, torch.bfloat16):
+        assert bool(matte(load_model(tmp_path, dtype=dtype), IMAGE, TRIMAP).isfinite().all())
+
+
+@pytest.mark.parametrize("place", [None, torch.tensor([0, 2, 3, 7, 11])])
+def test_relative_terms_whose_sum_would_overflow_are_noticed(place):
+    """On a GPU scores are float16; two terms of 40,000 make an infinite sum, of -40,000 a token that is not seen."""
+    queries, _, _, relative = random_attention((3, 4), 2)
+    queries = (queries if place is None else queries[:, place]).half()
+    relative = type(relative)(relative.rows.half(), relative.columns.half())
+    for scale, expected in ((1, False), (20000, True)):
+        run = Execution()
+        buffer = torch.empty(queries.shape[0] * 12 * 12, dtype=torch.float16)
+        for _ in _biases(relative, queries * scale, (3, 4), 12, place, 5, buffer, run):
+            pass
+        assert run.overflowed(torch.float16) is expected
+
+
+def test_comfyuis_layers_take_the_pictures_precision(caplog):
+    """ComfyUI's layers cast their weights, so no copy of the net is made."""
+    pack.load()
+    import comfy.ops
+
+    model = load_model(dtype=torch.float16, operations=comfy.ops.manual_cast)
+    model.net.state_dict()["decoder.fusion_blocks.3.conv.conv.weight"].mul_(6e4)
+    with caplog.at_level(logging.WARNING):
+        found = matte(model, IMAGE, TRIMAP)
+    assert "float16 overflowed" in caplog.text
+    assert_close(found, matte(MattingModel(in_float32(model.net, "cpu"), Preprocessing()), IMAGE, TRIMAP), 1e-5)
