@@ -1,6 +1,6 @@
 """Thousands of frames of ever new sizes through one process: memory, files and threads must not grow.
 
-    python -m benchmarks.long_run [--frames 2000] [--host FOLDER]
+    python -m benchmarks.long_run [--frames 2000] [--host FOLDER [--sizes 143]]
 
 Through the library: trimaps, mattes frame by frame and in batches, with and without a memory limit, cut-outs and
 composites, models loaded anew, and now and then a call that fails. With --host through a real ComfyUI, see
@@ -89,12 +89,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.long_run", description=__doc__)
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--host", type=Path, help="holds ComfyUI/ and venv/; its ComfyUI runs the pack from here")
+    parser.add_argument("--sizes", type=int, default=143, help="through ComfyUI: of pictures, at most 143")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args()
     if options.host is None:
         about, name, trend = machine("cpu"), "library", through_the_library(options.frames)
     else:
-        about, name, trend = through_comfyui(options.host, options.frames)
+        about, name, trend = through_comfyui(options.host, options.frames, options.sizes)
     text = f"{about}\n\n{trend.table()}\n"
     print(text)
     options.output.mkdir(parents=True, exist_ok=True)
