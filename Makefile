@@ -41,6 +41,9 @@ demo: $(VENV)/runtime
 	$(BIN)/python -m vitmatte cutout pictures/lemur.jpg --mask pictures/lemur-mask.png --inner 12 --outer 16 \
 		-o demo/lemur-cutout.png --alpha demo/lemur-alpha.png
 
+# Threads that wait for work without spinning: other work on the machine would slow the tests down many times.
+test test-lowest: export OMP_WAIT_POLICY = PASSIVE
+
 test: lint
 	$(BIN)/python -m pytest tests -q
 

@@ -21,9 +21,9 @@ CLIP = 25  # frames of a prompt; the large batch is a tenth of all
 BUNDLED, COPY = "vitmatte-tiny (bundled)", "copy/model.safetensors"
 
 
-def prompt(number: int, frames: int, model: str) -> dict[str, Any]:
-    """A clip that pans over the portrait: from trimap to cut-out, at one of many sizes."""
-    width, height = 64 + 8 * (number % 13), 64 + 8 * (number % 11)
+def prompt(number: int, frames: int, model: str, sizes: int) -> dict[str, Any]:
+    """Frames from mask to cut-out, in one of so many sizes; the trimap is another each time."""
+    width, height = 64 + 8 * (number % sizes % 13), 64 + 8 * (number % sizes % 11)
     scaled = {"upscale_method": "bilinear", "width": width, "height": height, "crop": "disabled"}
     nodes: list[tuple[str, dict[str, Any]]] = [
         ("ViTMatteExample", {"picture": "lemur", "frames": 1}),
@@ -91,7 +91,7 @@ class Host:
             raise RuntimeError(f"the prompt failed: {status['messages']}\n{self.log.read_text()[-3000:]}")
 
 
-def through_comfyui(root: Path, frames: int) -> tuple[str, str, Trend]:
+def through_comfyui(root: Path, frames: int, sizes: int) -> tuple[str, str, Trend]:
     """(what ran, a name for it, what it held after each prompt)."""
     trend = Trend()
     with tempfile.TemporaryDirectory() as base, Host(root.resolve(), Path(base)) as host:
@@ -100,9 +100,9 @@ def through_comfyui(root: Path, frames: int) -> tuple[str, str, Trend]:
             batch = large if done >= frames * 0.4 and large else CLIP
             large = 0 if batch != CLIP else large
             model = COPY if number % 10 == 9 else BUNDLED
-            host.run(prompt(number, batch, model))
+            host.run(prompt(number, batch, model, sizes))
             done, number = done + batch, number + 1
             trend.add(done, held(host.process.pid))
         version = host.about["comfyui_version"]
-        about = f"ComfyUI {version}, torch {host.about['pytorch_version']}, on a CPU; {number} prompts"
-        return about, f"comfyui-{version}", trend
+        about = f"ComfyUI {version}, torch {host.about['pytorch_version']}, on a CPU; {number} prompts in {sizes} sizes"
+        return about, f"comfyui-{version}-{sizes}-sizes", trend

@@ -1,10 +1,11 @@
-"""Thousands of frames of ever new sizes through one process: memory, files and threads must not grow.
+"""Thousands of frames of a few sizes, or of ever new ones, through one process: what it holds must not grow.
 
-    python -m benchmarks.long_run [--frames 2000] [--host FOLDER]
+    python -m benchmarks.long_run [--frames 2000] [--sizes 4] [--host FOLDER]
 
 Through the library: trimaps, mattes frame by frame and in batches, with and without a memory limit, cut-outs and
 composites, models loaded anew, and now and then a call that fails. With --host through a real ComfyUI, see
-`long_host`. Slopes are by least squares over the second half of the run. Linux only.
+`long_host`. Slopes are by least squares over the second half of the run. What grows with new shapes of layers is
+oneDNN's: it keeps the kernels of the last 1,024, 0.05 to 0.6 MB each. Linux only.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ from vitmatte.memory import MemoryLimitError
 
 from .long_host import through_comfyui
 from .measure import MEBI, machine
-from .trend import COLUMNS, Trend, held
+from .trend import COLUMNS, Trend, heap_in_use, held
 
 ROOT = Path(__file__).parents[1]
 LARGEST, SAMPLED = 256, 20  # pixels a side; frames between two samples
 
 
-def picture(draw: random.Random, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise [count, H, W, 3] and a disc's mask [H, W], of a size that hardly comes twice."""
-    height, width = draw.randint(16, LARGEST), draw.randint(16, LARGEST)
+def picture(draw: random.Random, count: int, sizes: list[tuple[int, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise [count, H, W, 3] and a disc's mask [H, W], of one of the sizes; without such, of one of its own."""
+    height, width = draw.choice(sizes) if sizes else (draw.randint(16, LARGEST), draw.randint(16, LARGEST))
     rows, columns = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
     return torch.rand(count, height, width, 3), (rows**2 + columns**2 < draw.uniform(0.2, 0.8)).float()
 
 
-def steps(draw: random.Random) -> list[Callable[[], int]]:
+def steps(draw: random.Random, sizes: list[tuple[int, int]]) -> list[Callable[[], int]]:
     """What is done in turn; each gives the number of frames it made."""
     model = load_model()
 
     def one(strategy: str = "exact", limit: int | None = None) -> int:
-        image, mask = picture(draw, 1)
+        image, mask = picture(draw, 1, sizes)
         trimap = make_trimap(mask, inner=draw.uniform(1, 12), outer=draw.uniform(1, 12), strands=draw.choice((0, 4)),
                              image=image)
         alpha = matte(model, image, trimap, strategy=strategy, memory_limit=limit)
@@ -48,7 +49,7 @@ def steps(draw: random.Random) -> list[Callable[[], int]]:
         return 1
 
     def batch() -> int:
-        image, mask = picture(draw, draw.randint(2, 9))
+        image, mask = picture(draw, draw.randint(2, 9), sizes)
         trimap = make_trimap(mask, inner=8, outer=8, fill_holes=20, remove_specks=20)
         alpha = matte(model, image, trimap, on_progress=lambda done, total: None)
         replace_background(image, alpha, torch.rand(1, draw.randint(8, 99), 64, 3))
@@ -60,7 +61,7 @@ def steps(draw: random.Random) -> list[Callable[[], int]]:
         return one()
 
     def fails() -> int:
-        image, mask = picture(draw, 1)
+        image, mask = picture(draw, 1, sizes)
         try:
             matte(model, image, mask * 0.5, memory_limit=MEBI)
         except MemoryLimitError:
@@ -70,10 +71,12 @@ def steps(draw: random.Random) -> list[Callable[[], int]]:
     return [one, batch, lambda: one("grid"), lambda: one(limit=40 * MEBI), batch, again, fails]
 
 
-def through_the_library(frames: int, seed: int = 0) -> Trend:
-    """Runs the steps in turn until so many frames are done."""
+def through_the_library(frames: int, sizes: int | None, seed: int = 0) -> Trend:
+    """Runs the steps in turn until so many frames are done, of so many sizes, or of ever new ones."""
     torch.manual_seed(seed)
-    trend, todo = Trend((*COLUMNS, "Python objects")), steps(random.Random(seed))
+    draw = random.Random(seed)
+    few = [(draw.randint(16, LARGEST), draw.randint(16, LARGEST)) for _ in range(sizes or 0)]
+    trend, todo = Trend((*COLUMNS, "heap in use, MB", "Python objects")), steps(draw, few)
     done, turn = 0, 0
     while done < frames:
         before = done
@@ -81,7 +84,7 @@ def through_the_library(frames: int, seed: int = 0) -> Trend:
         turn += 1
         if done // SAMPLED > before // SAMPLED or done >= frames:
             gc.collect()
-            trend.add(done, (*held(), len(gc.get_objects())))
+            trend.add(done, (*held(), heap_in_use(), len(gc.get_objects())))
     return trend
 
 
@@ -89,12 +92,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.long_run", description=__doc__)
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--host", type=Path, help="holds ComfyUI/ and venv/; its ComfyUI runs the pack from here")
+    parser.add_argument("--sizes", type=int, help="of pictures (default: ever new ones; through ComfyUI 143)")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args()
     if options.host is None:
-        about, name, trend = machine("cpu"), "library", through_the_library(options.frames)
+        about, name, trend = machine("cpu"), "library", through_the_library(options.frames, options.sizes)
+        about, name = f"{about}; {options.sizes or 'ever new'} sizes", f"{name}-{options.sizes or 'new'}-sizes"
     else:
-        about, name, trend = through_comfyui(options.host, options.frames)
+        about, name, trend = through_comfyui(options.host, options.frames, options.sizes or 143)
     text = f"{about}\n\n{trend.table()}\n"
     print(text)
     options.output.mkdir(parents=True, exist_ok=True)

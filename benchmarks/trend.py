@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,21 @@ def held(process: int | str = "self") -> tuple[float, ...]:
     place = Path(f"/proc/{process}")
     resident = int((place / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MEBI
     return resident, len(os.listdir(place / "fd")), len(os.listdir(place / "task"))
+
+
+class _Heap(ctypes.Structure):
+    """glibc's struct mallinfo2."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks",
+                                                     "fsmblks", "uordblks", "fordblks", "keepcost")]
+
+
+def heap_in_use() -> float:
+    """MB that this process asked malloc for and has not given back (glibc): resident memory without malloc's gaps."""
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = _Heap
+    found = mallinfo()
+    return (found.uordblks + found.hblkhd) / MEBI
 
 
 @dataclass

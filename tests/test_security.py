@@ -120,7 +120,8 @@ def test_no_network_no_programs_no_files(tmp_path, how):
 
 def test_the_test_above_would_see(tmp_path):
     found = watched("control", tmp_path)
-    assert len(found["network"]) == len(found["started"]) == 1 and "127.0.0.1" in found["network"][0]
+    assert len(found["network"]) == 1 and "127.0.0.1" in found["network"][0]
+    assert found["started"]  # with Python 3.13 by way of posix_spawn, which is an event too
     assert found["written"] == [str(tmp_path / name) for name in ("a", "a", "b", "b")]
 
 
