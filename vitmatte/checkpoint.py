@@ -7,7 +7,8 @@ it), and bare files, whose configuration is inferred from their shapes.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -356,9 +357,22 @@ def _check_halves(state: State, where: str) -> None:
 
 
 def empty_net(config: VitMatteConfig, where: str, **how: Any) -> VitMatteForImageMatting:
-    """A net without weights; ValueError for a configuration of sizes that no machine could hold."""
-    try:
+    """A net without weights. Raises as `naming` does."""
+    with naming(where):
         return VitMatteForImageMatting(config, device="meta", **how)
-    except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
-        raise ValueError(f"{where}: a net of its configuration cannot be built ({str(error).splitlines()[0][:200]}); "
-                         "the configuration is damaged") from error
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """For building a net of a file's configuration: whatever is wrong with that is a ValueError that names the file,
+    and a missing library an ImportError that does."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    except ImportError as error:
+        raise ImportError(f"{where}: {error}") from error
+    except Exception as error:  # sizes that no machine could hold; what another library makes of nonsense
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(f"{where}: a net of its configuration cannot be built ({first}); the configuration is "
+                         "damaged") from error

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .backbone import VitDetBackbone
-from .checkpoint import WEIGHTS_NAMES, find_weights, load_state, placed, read_net
+from .checkpoint import WEIGHTS_NAMES, find_weights, load_state, naming, placed, read_net
 from .files import whole_files
 from .hub_config import CONFIG_NAME
 from .model import VitMatteForImageMatting
@@ -45,7 +45,8 @@ def load_into(
     if path is not None:
         where, layout, found, tensors = _file(kind, path, config, state)
     found.update(overrides)
-    net = kind(found, device=None if keep_fresh else "meta")
+    with naming(where):
+        net = kind(found, device=None if keep_fresh else "meta")
     other: set[str] = set()
     if keep_fresh:
         fresh = net.state_dict()
