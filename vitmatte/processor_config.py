@@ -199,7 +199,7 @@ def _is_number(value: Any) -> bool:
 
 def _are_numbers(value: Any, least: float = -LARGEST) -> bool:
     given = value if isinstance(value, list) else [value]
-    return len(given) in (1, 3, 4) and all(_is_number(number) and number > least for number in given)
+    return (len(given) == 3 or given is not value) and all(_is_number(number) and number > least for number in given)
 
 
 # What each argument may hold.
