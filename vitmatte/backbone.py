@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from .block import VitDetLayer, VitDetResidual
+from .checks import check_pixel_values
 from .execution import Execution, Region
 from .net import Net
 from .outputs import BackboneOutput, TransformerOutput
@@ -128,14 +129,11 @@ class VitDetBackbone(Net):
         )
         return output if self._wanted(return_dict, "return_dict") else output.to_tuple()
 
-    def _wanted(self, given: bool | None, name: str) -> bool:
-        return bool(getattr(self.config, name) if given is None else given)
-
     def _blocks(
         self, pixel_values: Tensor, run: Execution, attentions: bool, *, all_blocks: bool
     ) -> tuple[dict[int, Tensor], tuple[Tensor, ...] | None]:
         """({blocks that have run: [B, C, H, W]}, attentions): the stages to give out, or all."""
-        self._check(pixel_values)
+        check_pixel_values(pixel_values, self.config.num_channels, pair(self.config.patch_size))
         probabilities: list[Tensor] | None = [] if attentions else None
         wanted = set(self.config.out_stages)
         last = self.config.num_hidden_layers if all_blocks or attentions else max(wanted)
@@ -215,16 +213,6 @@ class VitDetBackbone(Net):
     def work(self, grid: tuple[int, int], needed: int, strided: bool) -> int:
         """Multiply-adds of one frame; see `work.transformer_work`."""
         return transformer_work(self.config, grid, needed, strided)
-
-    def _check(self, pixel_values: Tensor) -> None:
-        patch = pair(self.config.patch_size)
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
-            raise ValueError(f"pixel_values is {list(pixel_values.shape)}; expected [batch, "
-                             f"{self.config.num_channels}, height, width] (RGB and trimap)")
-        height, width = pixel_values.shape[-2:]
-        if height % patch[0] or width % patch[1] or not height or not width:
-            raise ValueError(f"pixel_values is {height}x{width}; expected multiples of {patch[0]}x{patch[1]}: "
-                             "VitMatteImageProcessor pads to that")
 
 
 def _run_layer(layer: nn.Module, x: Tensor, probabilities: list[Tensor] | None) -> Tensor:

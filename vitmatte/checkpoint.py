@@ -309,23 +309,18 @@ def load_net(
     weights, state, layout, config = read_net(path, config)
     net = empty_net(config, str(weights), operations=operations, folded=folded)
     if folded:
-        _check_whole(config, state, str(weights), layout)
+        _check_decoder(config, state, str(weights), layout)
         state = fold_batch_norm(state, config)
     load_state(net, placed(state, str(weights), device, dtype), where=str(weights), layout=layout)
-    if net.foreign is not None:  # buffers which are in no file
-        net.backbone.to(device, dtype)
+    net.place_foreign(device, dtype)
     return net.eval()
 
 
-def _check_whole(config: VitMatteConfig, state: State, where: str, layout: str) -> None:
-    """Raises ValueError unless the tensors are those of the net before BatchNorms are folded."""
-    if config.vitdet is not None:
-        return check_shapes(empty_net(config, where), state, where=where, layout=layout)
-    with torch.device("meta"):  # another library's backbone takes long to build, and is not folded
-        decoder = DetailCapture(config)
-    prefix = "decoder."
-    ours = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    return check_shapes(decoder, ours, where=where, layout=layout)
+def _check_decoder(config: VitMatteConfig, state: State, where: str, layout: str) -> None:
+    """Raises ValueError unless the decoder's tensors are there as they are before BatchNorms are folded."""
+    expected = nn.ModuleDict({"decoder": DetailCapture(config, device="meta")})
+    given = {name: value for name, value in state.items() if name.startswith("decoder.")}
+    check_shapes(expected, given, where=where, layout=layout)
 
 
 def read_net(path: str | os.PathLike[str], config: VitMatteConfig | None) -> tuple[Path, State, str, VitMatteConfig]:

@@ -108,3 +108,14 @@ def check_picture(image: Tensor, plane: Tensor, name: str) -> Tensor:
     if 1 not in (len(image), len(plane)) and len(image) != len(plane):
         raise ValueError(f"{len(image)} of image and {len(plane)} of {name}: expected as many, or one of either")
     return plane
+
+
+def check_pixel_values(pixel_values: Tensor, channels: int, step: tuple[int, int]) -> None:
+    """Raises ValueError unless `pixel_values` is [B, channels, H, W] with sides that are multiples of `step`."""
+    if pixel_values.ndim != 4 or pixel_values.shape[1] != channels:
+        raise ValueError(f"pixel_values is {list(pixel_values.shape)}; expected [batch, {channels}, height, width] "
+                         "(RGB and trimap)")
+    height, width = pixel_values.shape[-2:]
+    if height % step[0] or width % step[1] or not height or not width:
+        raise ValueError(f"pixel_values is {height}x{width}; expected multiples of {step[0]}x{step[1]}: "
+                         "VitMatteImageProcessor pads to that")

@@ -124,8 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("name", metavar="NAME", choices=list(RELEASED), help="one of: " + ", ".join(RELEASED))
     training_command.register(commands)
     evaluate.register(commands)
-    export.register(commands)
-    for command in (models, download, cutout):
+    for command in (models, download, cutout, export.register(commands)):
         command.add_argument("--models-folder", type=Path, default=default_folder(),
                              help="where released models are kept (default: $VITMATTE_HOME or ~/.cache/vitmatte)")
     return parser

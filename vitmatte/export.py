@@ -28,7 +28,7 @@ from .files import whole_file
 from .frame import MattingModel
 from .inference import NORMALIZATIONS, load_model
 from .model import VitMatteForImageMatting
-from .models import BUNDLED, default_folder, released
+from .models import BUNDLED, released
 from .processing import Preprocessing
 from .tracing import Named, Subject
 
@@ -220,8 +220,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def register(commands: Any) -> None:
-    """Adds the command to the command line's subparsers."""
+def register(commands: Any) -> argparse.ArgumentParser:
+    """Adds the command to the command line's subparsers, and gives its own."""
     parser = commands.add_parser("export", help="write a model for other runtimes: ONNX, or torch.export's .pt2")
     parser.set_defaults(run=_export)
     parser.add_argument("--output", "-o", type=Path, required=True, metavar="FILE",
@@ -234,8 +234,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained", help="default: %(default)s")
     parser.add_argument("--opset", type=int, default=OPSET, help="of ONNX (default: %(default)s)")
     parser.add_argument("--no-check", action="store_true", help="do not compare the file with this library")
-    parser.add_argument("--models-folder", type=Path, default=default_folder(),
-                        help="where released models are kept (default: $VITMATTE_HOME or ~/.cache/vitmatte)")
+    return parser
 
 
 def _export(options: argparse.Namespace) -> int:

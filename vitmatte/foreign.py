@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .checks import check_pixel_values
 from .config import VitMatteConfig
 from .execution import Execution, Region
 from .foreign_sources import TIMM_ARGUMENTS, TimmBackbone, build, described_of
@@ -80,7 +81,7 @@ class ForeignBackbone:
         Raises:
             ValueError: for a shape the net cannot take, or attentions of timm.
         """
-        self._check(pixel_values)
+        check_pixel_values(pixel_values, self.channels, (self.stride, self.stride))
         if output_attentions and isinstance(self.module, TimmBackbone):
             raise ValueError("output_attentions is True, but timm's backbones do not give their attentions")
         weight = next(self.module.parameters())
@@ -186,12 +187,3 @@ class ForeignBackbone:
         finally:
             for each in hooks:
                 each.remove()
-
-    def _check(self, pixel_values: Tensor) -> None:
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.channels:
-            raise ValueError(f"pixel_values is {list(pixel_values.shape)}; expected [batch, {self.channels}, height, "
-                             "width] (RGB and trimap)")
-        height, width = pixel_values.shape[-2:]
-        if height % self.stride or width % self.stride or not height or not width:
-            raise ValueError(f"pixel_values is {height}x{width}; expected multiples of {self.stride}: "
-                             "VitMatteImageProcessor pads to that")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .execution import Execution
 from .memory import Footprint, Plan, make_plan, smaller, within
-from .model import VitMatteForImageMatting
+from .model import VitMatteForImageMatting, net_of
 from .processing import Preprocessing
 from .size import SizeContract, Span
 from .tiles import cover, features_seen
@@ -260,12 +260,7 @@ def _check_finite(run: Execution, dtype: torch.dtype) -> None:
 
 def in_float32(net: VitMatteForImageMatting, device: torch.device | str) -> VitMatteForImageMatting:
     """A copy of the net in float32, made of torch's own layers."""
-    copy = VitMatteForImageMatting(net.config, folded=net.folded, device="meta")
-    copy.load_state_dict({name: value.to(device, torch.float32) for name, value in net.state_dict().items()},
-                         assign=True)
-    if copy.foreign is not None:  # buffers which are in no file
-        copy.backbone.to(device, torch.float32)
-    return copy.eval().requires_grad_(False)
+    return net_of(net.config, net.state_dict(), folded=net.folded, device=device, dtype=torch.float32)
 
 
 def _part(step: Callable[[float], None], first: int, count: int, total: int, share: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, cast
 
@@ -56,7 +57,7 @@ class VitMatteForImageMatting(Net):
         how: dict[str, Any] = {"operations": operations, "device": device, "dtype": dtype}
         if self.foreign is not None:
             self.backbone = self.foreign.module
-            self._place_foreign(device, dtype)
+            self.place_foreign(device, dtype)
         elif config.vitdet is not None:
             self.backbone = VitDetBackbone(config.vitdet, **how)
         self.decoder = DetailCapture(config, folded=folded, **how)
@@ -99,9 +100,8 @@ class VitMatteForImageMatting(Net):
             _check_labels(labels, pixel_values)
         features = self.features(
             pixel_values,
-            output_attentions=self.config.output_attentions if output_attentions is None else output_attentions,
-            output_hidden_states=self.config.output_hidden_states if output_hidden_states is None
-            else output_hidden_states,
+            output_attentions=self._wanted(output_attentions, "output_attentions"),
+            output_hidden_states=self._wanted(output_hidden_states, "output_hidden_states"),
             run=run,
         )
         alphas = self.decoder(features.feature_maps[-1], pixel_values)
@@ -112,8 +112,7 @@ class VitMatteForImageMatting(Net):
         output = ImageMattingOutput(
             loss=loss, alphas=alphas, hidden_states=features.hidden_states, attentions=features.attentions
         )
-        wanted = self.config.return_dict if return_dict is None else return_dict
-        return output if wanted else output.to_tuple()
+        return output if self._wanted(return_dict, "return_dict") else output.to_tuple()
 
     def _check_place(self, pixel_values: Tensor) -> None:
         """Raises TypeError or ValueError unless the weights can take the tensor where it is and as it is."""
@@ -150,10 +149,12 @@ class VitMatteForImageMatting(Net):
         """What makes the decoder's feature map: the backbone, or what runs another library's."""
         return self.foreign or cast(VitDetBackbone, self.backbone)
 
-    def _place_foreign(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        """Where the rest is; on "meta" it stays, for buffers that are in no checkpoint would be lost there."""
-        away = torch.device(device or "cpu").type == "meta"
-        self.backbone.to(device=None if away else device, dtype=dtype)
+    def place_foreign(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        """Brings another library's backbone to where the rest is, with the buffers that are in no checkpoint; on "meta"
+        those would be lost, so there it stays."""
+        if self.foreign is not None:
+            away = torch.device(device or "cpu").type == "meta"
+            self.backbone.to(device=None if away else device, dtype=dtype)
 
 
 def _autocast_is_on(device: torch.device) -> bool:
@@ -170,6 +171,17 @@ def _check_labels(labels: Tensor, pixel_values: Tensor) -> None:
     if list(labels.shape) != expected:
         raise ValueError(f"labels is {list(labels.shape)}; expected {expected}, one alpha matte in 0..1 for each "
                          "picture, padded like it")
+
+
+def net_of(
+    config: VitMatteConfig, state: Mapping[str, Tensor], *, folded: bool, device: torch.device | str, dtype: torch.dtype
+) -> VitMatteForImageMatting:
+    """A net for inference, of torch's own layers, with these tensors: themselves where they are as wanted already."""
+    net = VitMatteForImageMatting(config, folded=folded, device="meta")
+    net.load_state_dict({name: value.to(device, dtype if value.is_floating_point() else None)
+                         for name, value in state.items()}, assign=True)
+    net.place_foreign(device, dtype)
+    return net.eval().requires_grad_(False)
 
 
 @torch.no_grad()

@@ -91,6 +91,10 @@ class Net(nn.Module):
             if callable(fresh := getattr(part, "reset_parameters", None)):
                 fresh()
 
+    def _wanted(self, given: bool | None, name: str) -> bool:
+        """An argument of `forward`; None for what the configuration says."""
+        return bool(getattr(self.config, name) if given is None else given)
+
     def _checkpointing(self, on: bool) -> None:
         for part in self.modules():
             theirs: Any = part

@@ -53,8 +53,8 @@ def load_into(
         other = {name for name, value in tensors.items() if name in fresh and value.shape != fresh[name].shape}
         tensors = {**tensors, **{name: fresh[name] for name in other}}
     load_state(net, placed(tensors, where, device, dtype), where=where, layout=layout)
-    if (backbone := getattr(net, "foreign", None)) is not None:  # buffers which are in no file
-        backbone.module.to(device, dtype)
+    if isinstance(net, VitMatteForImageMatting):
+        net.place_foreign(device, dtype)
     net.config.dtype = net.dtype
     return net.eval(), other
 

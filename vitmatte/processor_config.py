@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .config import PREPROCESSOR_NAME
-from .fields import read_json
+from .fields import is_number, read_json
 from .files import whole_file
 
 HUB_MEAN, HUB_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -124,9 +124,13 @@ class ProcessorConfig:
             path.write_text(self.to_json_string(), encoding="utf-8")
 
     @classmethod
-    def from_json_file(cls, json_file: str | os.PathLike[str]) -> Any:
-        """From a file such as `to_json_file` writes."""
-        return cls.from_dict(read_json(json_file))
+    def from_json_file(cls, json_file: str | os.PathLike[str], **overrides: Any) -> Any:
+        """From a file such as `to_json_file` writes; overrides and errors as in `from_dict`, which name the file."""
+        values = read_json(json_file)
+        try:
+            return cls.from_dict(values, **overrides)
+        except ValueError as error:
+            raise ValueError(f"{json_file}: {error}") from error
 
     @classmethod
     def from_pretrained(
@@ -166,12 +170,7 @@ class ProcessorConfig:
                      "local_files_only": local_files_only, "force_download": force_download}
             hub: dict[str, Any] = {k: v for k, v in given.items() if v not in (None, "", False) or k == "token"}
             folder = fetch_repository(str(pretrained_model_name_or_path), weights=False, **hub)
-        path = folder / PREPROCESSOR_NAME if folder.is_dir() else folder
-        values = read_json(path)
-        try:
-            return cls.from_dict(values, **overrides)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        return cls.from_json_file(folder / PREPROCESSOR_NAME if folder.is_dir() else folder, **overrides)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> list[str]:
         """Writes preprocessor_config.json, which loads here and in transformers. Returns the path of it, in a list.
@@ -194,7 +193,7 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+    return is_number(value) and abs(value) < LARGEST
 
 
 def _are_numbers(value: Any, least: float = -LARGEST) -> bool:

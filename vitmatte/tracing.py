@@ -14,7 +14,7 @@ from .backbone import VitDetBackbone
 from .checkpoint import fold_batch_norm
 from .frame import MattingModel
 from .inference import matte
-from .model import VitMatteForImageMatting
+from .model import VitMatteForImageMatting, net_of
 from .traceable import TraceableMatte, TraceableNet
 from .vitdet_config import VitDetConfig, pair
 
@@ -139,9 +139,7 @@ def _plain(net: VitMatteForImageMatting, dtype: torch.dtype) -> VitMatteForImage
     """The same net on the CPU, of torch's own layers, folded; its tensors are shared where they are that already."""
     state = {name: value.detach().cpu() for name, value in net.state_dict().items()}
     state = state if net.folded else fold_batch_norm(state, net.config)
-    plain = VitMatteForImageMatting(net.config, folded=True, device="meta")
-    plain.load_state_dict({name: value.to(dtype) for name, value in state.items()}, assign=True)
-    return plain.eval().requires_grad_(False)
+    return net_of(net.config, state, folded=True, device="cpu", dtype=dtype)
 
 
 @contextmanager
