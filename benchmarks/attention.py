@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitmatte.attention import RelativePositions, attention, attention_reference, relative_table
-from vitmatte.execution import PRECISIONS, Execution
+from vitmatte.model.attention import RelativePositions, attention, attention_reference, relative_table
+from vitmatte.model.execution import PRECISIONS, Execution
 
 from .measure import machine, seconds
 

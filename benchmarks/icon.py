@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vitmatte import cut_out
-from vitmatte.compositing import composite
+from vitmatte.compositing.blend import composite
 from vitmatte.image_files import read_mask
 
 from .pictures import ROOT, alpha_of, example

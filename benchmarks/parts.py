@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from vitmatte import VitMatteConfig
-from vitmatte.enlarge import convolved, joined
-from vitmatte.execution import Execution
+from vitmatte.inference.upsample import convolved, joined
+from vitmatte.model.execution import Execution
 
 from .measure import machine, seconds
 from .nets import random_net

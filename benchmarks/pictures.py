@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
-from vitmatte.compositing import colour, composite
+from vitmatte.compositing.blend import colour, composite
 from vitmatte.image_files import read_image, read_mask
 
 from .foreground import METHODS, estimate

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from vitmatte import make_trimap
-from vitmatte.distance import within
+from vitmatte.trimap.distance import within
 
 from .measure import seconds
 

@@ -7,8 +7,8 @@ from comfy_api.latest import io, ui
 
 from ..vitmatte import cut_out, replace_background
 from ..vitmatte.checks import check_choice
-from ..vitmatte.compositing import FITS, SCREENS
-from ..vitmatte.compositing import colour as as_colour
+from ..vitmatte.compositing.blend import FITS, SCREENS
+from ..vitmatte.compositing.blend import colour as as_colour
 from .host import Progress, check_interrupt
 from .preview import first_frames
 from .schema import advanced, schema

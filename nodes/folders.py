@@ -7,8 +7,8 @@ from pathlib import Path
 
 import folder_paths
 
-from ..vitmatte import models
-from ..vitmatte.checkpoint import SUFFIXES
+from ..vitmatte.weights import released as models
+from ..vitmatte.weights.checkpoint import SUFFIXES
 
 KEY = "vitmatte"  # models/vitmatte, the folder other packs use as well
 BUNDLED = f"{models.BUNDLED} (bundled)"

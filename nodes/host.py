@@ -13,10 +13,10 @@ import comfy.utils
 from torch import Tensor
 
 from ..vitmatte import MattingModel, load_model, matte
-from ..vitmatte.execution import PRECISIONS
-from ..vitmatte.frame import footprint_of, is_out_of_memory
-from ..vitmatte.inference import Normalization, Strategy, checked
-from ..vitmatte.memory import make_plan, within
+from ..vitmatte.inference.frames import footprint_of, is_out_of_memory
+from ..vitmatte.inference.matting import Normalization, Strategy, checked
+from ..vitmatte.inference.plan import make_plan, within
+from ..vitmatte.model.execution import PRECISIONS
 from .preview import thumbnail
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ import pytest
 from nets import random_net
 from safetensors.torch import save
 
-from vitmatte import VitMatteImageProcessor, models
-from vitmatte.models import Released
+from vitmatte import VitMatteImageProcessor
+from vitmatte.weights import released as models
+from vitmatte.weights.released import Released
 
 NET = random_net()
 WEIGHTS = save(NET.state_dict())

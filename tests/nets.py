@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from vitmatte.config import VitDetConfig, VitMatteConfig
-from vitmatte.model import VitMatteForImageMatting
+from vitmatte.model.config import VitDetConfig, VitMatteConfig
+from vitmatte.model.vitmatte import VitMatteForImageMatting
 
 SPREAD = 0.03  # a fresh net gives a constant; comparing two constants proves nothing
 

@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 from nets import SPREAD, assert_close, random_net, small_config
 from torch.nn import functional as F
 
-from vitmatte import MattingModel, block, linear, matte
-from vitmatte.attention import attention_reference
-from vitmatte.block import VitDetLayer
-from vitmatte.enlarge import convolved, joined
-from vitmatte.execution import Execution
-from vitmatte.frame import Frame, FrameTask
-from vitmatte.memory import SIDES, Plan
-from vitmatte.processing import Preprocessing
-from vitmatte.tiles import cover, features_seen, spans
-from vitmatte.work import transformer_work
+from vitmatte import MattingModel, matte
+from vitmatte.huggingface.processing import Preprocessing
+from vitmatte.inference.frames import Frame, FrameTask
+from vitmatte.inference.macs import transformer_work
+from vitmatte.inference.plan import SIDES, Plan
+from vitmatte.inference.tiles import cover, features_seen, spans
+from vitmatte.inference.upsample import convolved, joined
+from vitmatte.model import block, linear
+from vitmatte.model.attention import attention_reference
+from vitmatte.model.block import VitDetLayer
+from vitmatte.model.execution import Execution
 
 CPU = torch.device("cpu")
 MODEL = MattingModel(random_net(), Preprocessing())
@@ -95,8 +96,8 @@ def test_a_net_wide_enough_for_taps(monkeypatch):
     image, trimap = scene(90, 140, 5, "all")
     expected = whole(MODEL, image, trimap)
     used = []
-    monkeypatch.setattr("vitmatte.enlarge.TAPS_CHANNELS", 1)
-    monkeypatch.setattr("vitmatte.decoder.convolved", lambda *a: (used.append(1), convolved(*a))[1])
+    monkeypatch.setattr("vitmatte.inference.upsample.TAPS_CHANNELS", 1)
+    monkeypatch.setattr("vitmatte.model.decoder.convolved", lambda *a: (used.append(1), convolved(*a))[1])
     for side in (1024, 64, 32):
         assert_close(in_pieces(MODEL, image, trimap, Plan(10**7, 10**7, side, 1, 0)), expected, 1e-4)
     assert len(used) > 50

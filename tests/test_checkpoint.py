@@ -13,7 +13,7 @@ from nets import assert_close, random_input, random_net, small_config
 from safetensors.torch import load_file, save_file
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting
-from vitmatte.checkpoint import (
+from vitmatte.weights.checkpoint import (
     canonical_state,
     find_weights,
     fold_batch_norm,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitmatte.cli import main
+from vitmatte.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 PORTRAIT, MASK = ROOT / "pictures" / "portrait.jpg", ROOT / "pictures" / "portrait-mask.png"
@@ -160,6 +160,6 @@ def test_interruption_has_its_own_status(photos, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vitmatte.cli.matte", interrupted)
+    monkeypatch.setattr("vitmatte.cli.main.matte", interrupted)
     assert run("cutout", photos / "photos/a.jpg", "--mask", photos / "masks/a.png", "-o", photos / "o.png") == 130
     assert "interrupted" in capsys.readouterr().err and not (photos / "o.png").exists()

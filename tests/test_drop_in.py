@@ -11,7 +11,7 @@ import torch
 from nets import assert_close, random_input, random_net, randomise, small_config
 
 from vitmatte import VitDetBackbone, VitDetConfig, VitDetModel, VitMatteConfig, VitMatteForImageMatting
-from vitmatte.net import Net
+from vitmatte.huggingface.net import Net
 
 
 @pytest.fixture(scope="module")

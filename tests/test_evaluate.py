@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from vitmatte import image_files
-from vitmatte.cli import main
-from vitmatte.metrics import errors
+from vitmatte.cli.main import main
+from vitmatte.evaluation.metrics import errors
 
 
 @pytest.fixture()

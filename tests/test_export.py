@@ -11,12 +11,13 @@ import torch
 from nets import SPREAD, assert_close, random_input, random_net, small_config
 from torch.nn import functional as F
 
-from vitmatte import MattingModel, VitMatteConfig, export, export_onnx, export_program, load_model, matte
-from vitmatte.cli import main
-from vitmatte.export import onnx_runner, save_program
-from vitmatte.processing import HUB_MEAN, HUB_STD, Preprocessing
-from vitmatte.traceable import TraceableMatte, TraceableNet, _cubic, _triangle, resampling
-from vitmatte.tracing import Subject
+from vitmatte import MattingModel, VitMatteConfig, export_onnx, export_program, load_model, matte
+from vitmatte.cli.main import main
+from vitmatte.export import program as export
+from vitmatte.export.program import onnx_runner, save_program
+from vitmatte.export.subject import Subject
+from vitmatte.export.traceable import TraceableMatte, TraceableNet, _cubic, _triangle, resampling
+from vitmatte.huggingface.processing import HUB_MEAN, HUB_STD, Preprocessing
 
 ROOT = Path(__file__).parents[1]
 MOST_APART = 1e-4

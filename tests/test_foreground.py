@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitmatte import estimate_foreground
-from vitmatte.foreground import BLOCK, EDGE_WEIGHT, SMOOTHNESS, _estimate, _strips, _ties, _update
+from vitmatte.compositing.foreground import BLOCK, EDGE_WEIGHT, SMOOTHNESS, _estimate, _strips, _ties, _update
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 80), st.integers(1, 80), st.integers(0, 2**32 - 1))
 

@@ -11,10 +11,10 @@ from nets import SPREAD, assert_close, random_input, randomise
 from timm_alone import import_timm
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting, load_model, matte
-from vitmatte.foreign import ForeignBackbone
-from vitmatte.foreign_sources import widen
-from vitmatte.frame import footprint_of
-from vitmatte.memory import MemoryLimitError, make_plan
+from vitmatte.inference.frames import footprint_of
+from vitmatte.inference.plan import MemoryLimitError, make_plan
+from vitmatte.model.external import ForeignBackbone
+from vitmatte.model.external_libraries import widen
 
 transformers = pytest.importorskip("transformers")
 
@@ -183,8 +183,8 @@ def test_interruption_reaches_inside():
 
 
 def load_model_of(net):
-    from vitmatte.frame import MattingModel
-    from vitmatte.processing import Preprocessing
+    from vitmatte.huggingface.processing import Preprocessing
+    from vitmatte.inference.frames import MattingModel
 
     return MattingModel(net.requires_grad_(False), Preprocessing())
 

@@ -17,8 +17,8 @@ from nets import random_net, small_config
 from safetensors.torch import save
 from test_checkpoint import hustvl_name
 
-from vitmatte.checkpoint import load_net
-from vitmatte.hub_config import CONFIG_NAME
+from vitmatte.huggingface.hub_config import CONFIG_NAME
+from vitmatte.weights.checkpoint import load_net
 
 NET = random_net(small_config(num_hidden_layers=2, window_block_indices=[0], residual_block_indices=[1],
                               hidden_size=12, num_attention_heads=2))

@@ -15,11 +15,11 @@ from nets import small_config
 from test_fuzz_checkpoints import LAYOUTS, NET, check_net, write
 
 from vitmatte import VitMatteConfig, VitMatteImageProcessor
-from vitmatte.checkpoint import load_net
-from vitmatte.config import PREPROCESSOR_NAME
-from vitmatte.hub_config import CONFIG_NAME
-from vitmatte.processing import Preprocessing
+from vitmatte.huggingface.hub_config import CONFIG_NAME
+from vitmatte.huggingface.processing import Preprocessing
+from vitmatte.model.config import PREPROCESSOR_NAME
 from vitmatte.training.recipe import Recipe, read_recipe
+from vitmatte.weights.checkpoint import load_net
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = st.sampled_from((0, 1, -1, 2, 3, 12, 16, 31, 96, 10**4, 10**9, 2**31, 2**63, 10**20, 0.5, -0.0, 1e-300,

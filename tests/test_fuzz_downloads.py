@@ -17,8 +17,10 @@ from huggingface_hub.utils import _http
 from hypothesis import strategies as st
 from loopback_hub import FILES, NAME, NET, PAGE, REVISION, WEIGHTS, Fault, names, offer, running
 
-from vitmatte import VitMatteForImageMatting, VitMatteImageProcessor, hub, models
-from vitmatte.hub import DownloadError
+from vitmatte import VitMatteForImageMatting, VitMatteImageProcessor
+from vitmatte.weights import download as hub
+from vitmatte.weights import released as models
+from vitmatte.weights.download import DownloadError
 
 STALL = 0.25  # seconds the client waits
 

@@ -17,7 +17,8 @@ from fuzz import emptied, fuzzed, judged
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from vitmatte import cli, image_files
+from vitmatte import image_files
+from vitmatte.cli import main as cli
 
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"),  # Pillow's, of what it finds odd
               pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")]

@@ -11,8 +11,10 @@ import torch
 from loopback_hub import FILES, NAME, NET, WEIGHTS, names, offer, running
 from nets import assert_close, random_input
 
-from vitmatte import VitMatteForImageMatting, VitMatteImageProcessor, hub, load_model, models
-from vitmatte.hub import DownloadError
+from vitmatte import VitMatteForImageMatting, VitMatteImageProcessor, load_model
+from vitmatte.weights import download as hub
+from vitmatte.weights import released as models
+from vitmatte.weights.download import DownloadError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from nets import assert_close
 from PIL import Image
 
 from vitmatte import image_files
-from vitmatte.compositing import colour, composite, fit
+from vitmatte.compositing.blend import colour, composite, fit
 from vitmatte.files import whole_file
 
 RANDOM = np.random.default_rng(1)

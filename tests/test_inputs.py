@@ -14,9 +14,9 @@ from PIL import Image
 from test_tensors import SOUND, pairs
 
 from vitmatte import cut_out, image_files, load_model, make_trimap, matte, replace_background
-from vitmatte.cli import main
-from vitmatte.compositing import FITS, colour, tint
-from vitmatte.pretrained import save_net
+from vitmatte.cli.main import main
+from vitmatte.compositing.blend import FITS, colour, tint
+from vitmatte.huggingface.pretrained import save_net
 
 BY_ID = {node.GET_SCHEMA().node_id: node for node in pack.load()[1]}
 LIMITS = [0, 0, 1, 40, 4096, -1]

@@ -14,10 +14,18 @@ from hypothesis import strategies as st
 from nets import assert_close, random_net, small_config
 
 from vitmatte import MattingModel, VitMatteConfig, matte
-from vitmatte.decoder import DetailCapture
-from vitmatte.frame import Frame, FrameTask, in_float32
-from vitmatte.memory import SIDES, SMALLEST_PIECE, SMALLEST_SCORES, Footprint, MemoryLimitError, make_plan, smaller
-from vitmatte.processing import Preprocessing
+from vitmatte.huggingface.processing import Preprocessing
+from vitmatte.inference.frames import Frame, FrameTask, in_float32
+from vitmatte.inference.plan import (
+    SIDES,
+    SMALLEST_PIECE,
+    SMALLEST_SCORES,
+    Footprint,
+    MemoryLimitError,
+    make_plan,
+    smaller,
+)
+from vitmatte.model.decoder import DetailCapture
 
 MODEL = MattingModel(random_net(), Preprocessing())
 MEBI = 2**20
@@ -122,7 +130,7 @@ def test_out_of_memory_is_survived_with_the_same_alpha(monkeypatch, place, times
     expected = matte(MODEL, image, trimap)
     freed, faults = [], []
     if place != "decoder":
-        from vitmatte import block
+        from vitmatte.model import block
         faults.append(Fault(block.attention, times, error))
         monkeypatch.setattr(block, "attention", faults[-1])
     if place != "attention":
@@ -135,7 +143,7 @@ def test_out_of_memory_is_survived_with_the_same_alpha(monkeypatch, place, times
 
 
 def test_other_errors_are_not_swallowed(monkeypatch):
-    from vitmatte import block
+    from vitmatte.model import block
 
     monkeypatch.setattr(block, "attention", Fault(block.attention, 1, RuntimeError("shapes do not match")))
     with pytest.raises(RuntimeError, match="shapes do not match"):
@@ -143,7 +151,7 @@ def test_other_errors_are_not_swallowed(monkeypatch):
 
 
 def test_memory_that_never_suffices_is_an_error(monkeypatch):
-    from vitmatte import block
+    from vitmatte.model import block
 
     fault = Fault(block.attention, 10**6)
     monkeypatch.setattr(block, "attention", fault)

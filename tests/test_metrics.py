@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from vitmatte.metrics import Errors, conn, errors, grad, mse, sad
+from vitmatte.evaluation.metrics import Errors, conn, errors, grad, mse, sad
 
 
 def reference_grad(found, true, area, sigma=1.4):

@@ -7,9 +7,9 @@ import torch
 from nets import assert_close, random_input, random_net, small_config
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting
-from vitmatte.attention import RelativePositions, attention, attention_reference, query_blocks, relative_table
-from vitmatte.block import drop_path
-from vitmatte.execution import Execution
+from vitmatte.model.attention import RelativePositions, attention, attention_reference, query_blocks, relative_table
+from vitmatte.model.block import drop_path
+from vitmatte.model.execution import Execution
 
 GRIDS = [(1, 1), (1, 7), (5, 3), (8, 8), (6, 11)]
 

@@ -12,13 +12,13 @@ from nets import SPREAD, assert_close, random_net
 from test_model import random_attention
 
 from vitmatte import MattingModel, load_model, matte
-from vitmatte.attention import _biases
-from vitmatte.checkpoint import fold_batch_norm
-from vitmatte.execution import Execution
-from vitmatte.frame import NotFiniteError, in_float32
-from vitmatte.memory import Footprint, make_plan
-from vitmatte.model import VitMatteForImageMatting
-from vitmatte.processing import Preprocessing
+from vitmatte.huggingface.processing import Preprocessing
+from vitmatte.inference.frames import NotFiniteError, in_float32
+from vitmatte.inference.plan import Footprint, make_plan
+from vitmatte.model.attention import _biases
+from vitmatte.model.execution import Execution
+from vitmatte.model.vitmatte import VitMatteForImageMatting
+from vitmatte.weights.checkpoint import fold_batch_norm
 
 BLOCK = "backbone.encoder.layer.1."
 HEAD = "decoder.matting_head.matting_convs."

@@ -11,8 +11,8 @@ import torch
 from nets import SPREAD, assert_close, random_net, randomise, small_config
 
 from vitmatte import MattingModel, VitMatteConfig, VitMatteForImageMatting, VitMatteImageProcessor, matte
-from vitmatte.config import VitDetConfig
-from vitmatte.processing import HUB_MEAN, HUB_STD, Preprocessing
+from vitmatte.huggingface.processing import HUB_MEAN, HUB_STD, Preprocessing
+from vitmatte.model.config import VitDetConfig
 
 transformers = pytest.importorskip("transformers")
 

@@ -14,7 +14,7 @@ from nets import assert_close
 from PIL import Image
 
 from vitmatte import ImageMattingOutput, VitMatteImageProcessor, VitMatteImageProcessorFast, VitMatteImageProcessorPil
-from vitmatte.processing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from vitmatte.huggingface.processing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.integers(0, 256, (21, 45, 3)).astype(np.uint8)
@@ -302,7 +302,7 @@ def test_hub_arguments_reach_the_hub(monkeypatch, tmp_path):
         given.update(how, name=name)
         return tmp_path
 
-    monkeypatch.setattr("vitmatte.hub.fetch_repository", fetch)
+    monkeypatch.setattr("vitmatte.weights.download.fetch_repository", fetch)
     VitMatteImageProcessor.from_pretrained("somebody/something", revision="v1", cache_dir="c", token=False,
                                            local_files_only=True, force_download=True, subfolder="s")
     assert given == {"name": "somebody/something", "weights": False, "revision": "v1", "cache_dir": "c",

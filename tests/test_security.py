@@ -16,8 +16,8 @@ from nets import random_net
 from PIL import Image
 
 from vitmatte.files import whole_file
-from vitmatte.hub import locate
 from vitmatte.image_files import write_image
+from vitmatte.weights.download import locate
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = [ROOT / "__init__.py", *sorted((ROOT / "vitmatte").rglob("*.py")), *sorted((ROOT / "nodes").rglob("*.py"))]

@@ -15,8 +15,9 @@ from drawn import EXAMPLES
 from nets import random_net, small_config
 from PIL import Image
 
-from vitmatte import cli, signals
-from vitmatte.pretrained import save_net
+from vitmatte.cli import main as cli
+from vitmatte.cli import signals
+from vitmatte.huggingface.pretrained import save_net
 
 ROOT = Path(__file__).parents[1]
 COUNT = 24

@@ -25,10 +25,10 @@ from vitmatte import (
     matte,
     replace_background,
 )
-from vitmatte.compositing import FITS, SCREENS, tint
-from vitmatte.metrics import errors
-from vitmatte.processing import Preprocessing
-from vitmatte.trimap import TOLERANCE
+from vitmatte.compositing.blend import FITS, SCREENS, tint
+from vitmatte.evaluation.metrics import errors
+from vitmatte.huggingface.processing import Preprocessing
+from vitmatte.trimap.make import TOLERANCE
 
 NET = random_net(small_config(hidden_size=12, num_hidden_layers=2, num_attention_heads=2, window_block_indices=[0],
                               residual_block_indices=[1]))
@@ -445,7 +445,7 @@ def test_models_that_cannot_run():
 
 def test_a_panorama_behind_takes_no_more_than_is_seen(monkeypatch):
     """Only the middle of a background is scaled, so that its proportions cost no memory; and it is the same middle."""
-    from vitmatte import compositing
+    from vitmatte.compositing import blend as compositing
 
     sizes = []
     real = compositing._scaled

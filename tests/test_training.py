@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from test_structure import ROOT
 
 from vitmatte import load_model
-from vitmatte.cli import main
-from vitmatte.model import VitMatteForImageMatting
-from vitmatte.processing import IMAGENET_MEAN, VitMatteImageProcessor
+from vitmatte.cli.main import main
+from vitmatte.huggingface.processing import IMAGENET_MEAN, VitMatteImageProcessor
+from vitmatte.model.vitmatte import VitMatteForImageMatting
 from vitmatte.training.average import Average
 from vitmatte.training.composites import Compositor, over
 from vitmatte.training.loop import train

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitmatte import make_trimap
-from vitmatte.distance import FINENESS, within, within_contour
-from vitmatte.trimap import lacking
+from vitmatte.trimap.distance import FINENESS, within, within_contour
+from vitmatte.trimap.make import lacking
 
 
 def brute_force(marked: np.ndarray, radius: float) -> np.ndarray:

@@ -94,7 +94,7 @@ def main() -> None:
     elif how == "control":
         do_what_is_forbidden(*arguments)
     else:
-        from vitmatte.cli import main as command
+        from vitmatte.cli.main import main as command
 
         status = command(arguments)
     watching = False

@@ -8,20 +8,20 @@
 Pictures are [B, H, W, 3], masks, trimaps and mattes [B, H, W], all floating point in 0..1, 1 = foreground.
 """
 
-from .backbone import VitDetBackbone, VitDetModel
-from .checkpoint import load_net
-from .config import VitMatteConfig
-from .cutout import cut_out, replace_background
-from .export import export_onnx, export_program
-from .foreground import estimate_foreground
-from .hub import DownloadError, download
-from .inference import MattingModel, load_model, matte
-from .model import VitMatteForImageMatting
-from .models import RELEASED
-from .outputs import BackboneOutput, ImageMattingOutput
-from .processing import VitMatteImageProcessor, VitMatteImageProcessorFast, VitMatteImageProcessorPil
-from .trimap import make_trimap
-from .vitdet_config import VitDetConfig
+from .compositing.cutout import cut_out, replace_background
+from .compositing.foreground import estimate_foreground
+from .export.program import export_onnx, export_program
+from .huggingface.outputs import BackboneOutput, ImageMattingOutput
+from .huggingface.processing import VitMatteImageProcessor, VitMatteImageProcessorFast, VitMatteImageProcessorPil
+from .inference.matting import MattingModel, load_model, matte
+from .model.config import VitMatteConfig
+from .model.vitdet import VitDetBackbone, VitDetModel
+from .model.vitdet_config import VitDetConfig
+from .model.vitmatte import VitMatteForImageMatting
+from .trimap.make import make_trimap
+from .weights.checkpoint import load_net
+from .weights.download import DownloadError, download
+from .weights.released import RELEASED
 
 __version__ = "0.1.0"
 

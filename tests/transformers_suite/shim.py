@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import vitmatte
-import vitmatte.backbone
-from vitmatte.processing import VitMatteImageProcessor
+import vitmatte.model.vitdet
+from vitmatte.huggingface.processing import VitMatteImageProcessor
 
 # By the module of transformers.models that has them.
 NAMES: dict[str, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
-from ..trimap import UNKNOWN, doubled_trimap
+from ..trimap.make import UNKNOWN, doubled_trimap
 from .light import compressed, grainy, jittered, to_bytes
 from .optics import blurred, cloud, disc, streak
 from .pictures import File, Picture, load_background, load_foreground

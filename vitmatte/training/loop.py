@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..execution import PRECISIONS
-from ..loss import matting_loss
-from ..processing import IMAGENET_MEAN, IMAGENET_STD
+from ..huggingface.processing import IMAGENET_MEAN, IMAGENET_STD
+from ..model.execution import PRECISIONS
+from ..model.loss import matting_loss
 from .composites import Compositor, Sample
 from .pictures import find_backgrounds, find_foregrounds
 from .recipe import Recipe

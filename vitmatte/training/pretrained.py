@@ -14,9 +14,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..checkpoint import hub_name
-from ..model import VitMatteForImageMatting
-from ..weights_file import read_tensors
+from ..model.vitmatte import VitMatteForImageMatting
+from ..weights.checkpoint import hub_name
+from ..weights.tensors import read_tensors
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..checkpoint import load_net
 from ..files import whole_files
-from ..hub_config import CONFIG_NAME
-from ..processing import IMAGENET_MEAN, IMAGENET_STD, VitMatteImageProcessor
-from ..weights_file import write_safetensors
+from ..huggingface.hub_config import CONFIG_NAME
+from ..huggingface.processing import IMAGENET_MEAN, IMAGENET_STD, VitMatteImageProcessor
+from ..weights.checkpoint import load_net
+from ..weights.tensors import write_safetensors
 
 
 def publish(source: Path, target: Path) -> None:

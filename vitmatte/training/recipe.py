@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import check_choice
-from ..config import VitMatteConfig
-from ..execution import PRECISIONS
-from ..fields import read_json
-from ..loss import LossWeights
+from ..huggingface.fields import read_json
+from ..model.config import VitMatteConfig
+from ..model.execution import PRECISIONS
+from ..model.loss import LossWeights
 from .from_json import build
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from ..files import whole_file
-from ..model import VitMatteForImageMatting
-from ..weights_file import read_pickle
+from ..model.vitmatte import VitMatteForImageMatting
+from ..weights.tensors import read_pickle
 from .average import Average
 from .optimizer import make_optimizers
 from .recipe import Recipe

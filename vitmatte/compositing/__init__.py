@@ -1,0 +1,1 @@
+"""Foreground colours, cut-outs, new backgrounds, overlays."""

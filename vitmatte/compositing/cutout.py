@@ -1,0 +1,144 @@
+"""A picture and its matte to a cut-out, or to the subject before another background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from ..checks import check_image, check_picture, check_tensor
+from .blend import Fit, Screen, composite, without_spill
+from .blend import fit as fitted
+from .foreground import estimate_foreground
+
+
+@torch.no_grad()
+def cut_out(
+    image: Tensor,
+    alpha: Tensor,
+    *,
+    estimate: bool = True,
+    despill: Screen = "none",
+    on_progress: Callable[[int, int], None] | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> Tensor:
+    """The subject on nothing.
+
+    Args:
+        image: [B, H, W, 3 or 4] floating point in 0..1; a fourth channel is ignored.
+        alpha: [B, H, W] or [H, W] in 0..1 or bool, of the same size; one may serve all images, or one image all mattes.
+        estimate: free half-covered pixels of the old background's colour (`estimate_foreground`); else keep the
+            picture's colours.
+        despill: take the light of a "green" or "blue" screen from the subject, also where it is opaque
+            (`without_spill`); what is that colour by itself turns greyer.
+        on_progress: called with (frames done, frames in all).
+        check_interrupt: called for every frame; what it raises ends the call.
+
+    Returns:
+        [B, H, W, 4] float32, straight (not premultiplied) alpha, on the image's device.
+
+    Raises:
+        TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
+    """
+    alpha = check_picture(image, alpha, "alpha")
+    result = image.new_empty(max(len(image), len(alpha)), *image.shape[1:3], 4, dtype=torch.float32)
+    for i, colours, share in _frames(image, alpha, len(result), estimate, despill, on_progress, check_interrupt):
+        result[i, ..., :3] = colours[0]
+        result[i, ..., 3] = share[0]
+    return result
+
+
+@torch.no_grad()
+def replace_background(
+    image: Tensor,
+    alpha: Tensor,
+    background: Tensor,
+    *,
+    fit: Fit = "cover",
+    fill: Tensor | None = None,
+    linear: bool = False,
+    estimate: bool = True,
+    despill: Screen = "none",
+    on_progress: Callable[[int, int], None] | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> Tensor:
+    """The subject before another background.
+
+    Args:
+        image, alpha, estimate, despill, on_progress, check_interrupt: as for `cut_out`.
+        background: a colour [3 or 4], or pictures [B, h, w, 3 or 4] of any size, as many as images, or one for all, or
+            many for one image; floating point in 0..1, and a fourth channel is straight alpha.
+        fit, fill: how pictures of another size are brought to the image's; see `compositing.fit`. fill is a colour [3],
+            or [4] for a background with alpha.
+        linear: see `composite`.
+
+    Returns:
+        [B, H, W, 3] float32, or [B, H, W, 4] with straight alpha over a background with alpha.
+
+    Raises:
+        TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
+    """
+    alpha = check_picture(image, alpha, "alpha")
+    behind = _as_picture(background, "background")
+    if fill is not None:
+        _as_picture(fill, "fill")
+        if fill.ndim != 1 or len(fill) > behind.shape[-1]:
+            raise ValueError(f"fill has shape {list(fill.shape)}; expected a colour [{behind.shape[-1]}], with as many "
+                             "channels as the background")
+    counts = {len(image), len(alpha), len(behind)} - {1}
+    if len(counts) > 1:
+        raise ValueError(f"{len(image)} images, {len(alpha)} of alpha and {len(behind)} of background: expected as "
+                         "many, or one of either")
+    frames = counts.pop() if counts else 1
+    height, width = image.shape[1:3]
+    result = image.new_empty(frames, height, width, behind.shape[-1], dtype=torch.float32)
+    scene: Tensor | None = None
+    for i, colours, share in _frames(image, alpha, frames, estimate, despill, on_progress, check_interrupt):
+        if scene is None or len(behind) > 1:
+            scene = behind[i % len(behind)][None].to(image.device, torch.float32).contiguous()
+            scene = scene if background.ndim == 1 else fitted(scene, height, width, fit, fill=_opaque(fill, scene))
+        result[i] = composite(colours, share, scene, linear=linear)[0]
+    return result
+
+
+def _as_picture(given: Tensor, name: str) -> Tensor:
+    """A colour [3 or 4] as [1, 1, 1, 3 or 4], or a picture itself; TypeError or ValueError unless it is either."""
+    check_tensor(given, name)
+    if given.ndim not in (1, 4) or given.shape[-1] not in (3, 4):
+        raise ValueError(f"{name} has shape {list(given.shape)}; expected a colour [3 or 4], or pictures [batch, "
+                         "height, width, 3 or 4]")
+    picture = given.view(1, 1, 1, -1) if given.ndim == 1 else given
+    check_image(picture, name, channels=4)
+    return picture
+
+
+def _opaque(fill: Tensor | None, scene: Tensor) -> Tensor | None:
+    """A fill [3] for a scene that may have alpha, in which black stands for nothing."""
+    if fill is None or scene.shape[-1] == 3 or len(fill) == 4:
+        return fill
+    return torch.cat([fill, torch.ones_like(fill[:1])])
+
+
+def _frames(
+    image: Tensor,
+    alpha: Tensor,
+    frames: int,
+    estimate: bool,
+    despill: Screen,
+    on_progress: Callable[[int, int], None] | None,
+    check_interrupt: Callable[[], None] | None,
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Frame by frame: its number, foreground colours [1, H, W, 3] and alpha [1, H, W], float32."""
+    colours: Tensor | None = None
+    for i in range(frames):
+        if check_interrupt is not None:
+            check_interrupt()
+        # Contiguous, since torch's powers differ in the last bit with the layout.
+        share = alpha[i % len(alpha)][None].to(image.device, torch.float32).contiguous()
+        if colours is None or len(image) > 1 or (estimate and len(alpha) > 1):
+            colours = image[i % len(image)][None, ..., :3].float().contiguous()
+            colours = without_spill(estimate_foreground(colours, share) if estimate else colours, despill)
+        yield i, colours, share
+        if on_progress is not None:
+            on_progress(i + 1, frames)

@@ -1,0 +1,204 @@
+"""Foreground colours: what the subject's own colour is where a picture shows it mixed with the background.
+
+Multi-level estimation after T. Germer, T. Uelwer, S. Conrad, S. Harmeling, "Fast Multi-Level Foreground Estimation",
+ICPR 2020, arXiv 2006.14970. Wanted are smooth colours F and B that explain the picture, I = alpha F + (1 - alpha) B:
+each pixel i with its four neighbours j minimises
+
+    |alpha F_i + (1 - alpha) B_i - I_i|^2 + sum_j w_ij (|F_i - F_j|^2 + |B_i - B_j|^2),
+    w_ij = SMOOTHNESS + EDGE_WEIGHT |alpha_i - alpha_j|.
+
+With S = sum_j w_ij and the weighted means F', B' of the neighbours' colours, the minimum for fixed neighbours is
+
+    F_i = F' + alpha r,  B_i = B' + (1 - alpha) r,
+    r = (I_i - alpha F' - (1 - alpha) B') / (S + alpha^2 + (1 - alpha)^2).
+
+It is applied a few times on each level of a pyramid, from one pixel up, each level beginning with the colours of the
+coarser one. What differs from the paper: even rows are updated at once, then odd rows, where the paper goes pixel by
+pixel (no loop over pixels, and the result does not depend on the device); and above `COARSE` pixels only blocks
+through which the matte's edge runs are updated, because elsewhere one of the colours is the picture's own and the
+other cannot be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, overload
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..checks import check_picture
+
+SMOOTHNESS = 1e-2
+EDGE_WEIGHT = 0.1
+COARSE = 32  # levels up to this many pixels a side get more updates, everywhere
+COARSE_UPDATES = 10
+UPDATES = 3
+BLOCK = 64  # pixels a side; a strip of blocks at a time stays in a processor's cache
+
+
+class Strip(NamedTuple):
+    """Every second row of a run of blocks; N rows of M pixels."""
+
+    rows: slice  # of the padded colours
+    columns: slice
+    weights: Tensor  # [4, N, M]: of the neighbours above, below, left and right; their sum is 1
+    alpha: Tensor  # [N, M]
+    gain: Tensor  # [N, M]: 1 / (S + alpha^2 + (1 - alpha)^2)
+    image: Tensor  # [3, N, M]
+
+
+@overload
+def estimate_foreground(image: Tensor, alpha: Tensor, *, return_background: Literal[False] = False) -> Tensor: ...
+@overload
+def estimate_foreground(image: Tensor, alpha: Tensor, *, return_background: Literal[True]) -> tuple[Tensor, Tensor]: ...
+
+
+@torch.no_grad()
+def estimate_foreground(
+    image: Tensor, alpha: Tensor, *, return_background: bool = False
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The subject's colours, free of the background's.
+
+    Args:
+        image: [B, H, W, 3 or 4] floating point in 0..1; a fourth channel is ignored.
+        alpha: [B, H, W] or [H, W] in 0..1 or bool, of the same size; one may serve all images, or one image all mattes.
+        return_background: give the background's colours as well.
+
+    Returns:
+        The foreground [B, H, W, 3], float32 in 0..1, on the image's device; exactly the picture where alpha is 1, and
+        where alpha is 0 the subject's nearby colours, ever smoother with the distance. With `return_background` also
+        the background, likewise, exactly the picture where alpha is 0.
+
+    Raises:
+        TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
+    """
+    alpha = check_picture(image, alpha, "alpha")
+    frames = max(image.shape[0], alpha.shape[0])
+    foreground = torch.empty(frames, *image.shape[1:3], 3, dtype=torch.float32, device=image.device)
+    background = torch.empty_like(foreground) if return_background else None
+    for i in range(frames):
+        colours = image[i % image.shape[0], ..., :3].permute(2, 0, 1).float().contiguous()
+        found = _estimate(colours, alpha[i % alpha.shape[0]].to(image.device, torch.float32))
+        foreground[i] = found[:3].permute(1, 2, 0)
+        if background is not None:
+            background[i] = found[3:].permute(1, 2, 0)
+    return foreground if background is None else (foreground, background)
+
+
+def _estimate(image: Tensor, alpha: Tensor) -> Tensor:
+    """[6, H, W]: foreground and background colours of image [3, H, W] by alpha [H, W]."""
+    levels = [(image, alpha)]
+    while max(alpha.shape) > 1:
+        image, alpha = image[:, ::2, ::2].contiguous(), alpha[::2, ::2].contiguous()
+        levels.append((image, alpha))
+    colours = torch.cat([_mean(*levels[0], alpha_is=1), _mean(*levels[0], alpha_is=0)]).view(6, 1, 1)
+    for image, alpha in reversed(levels[:-1]):  # one pixel has no neighbours
+        height, width = alpha.shape
+        coarse = max(height, width) <= COARSE
+        ties = _ties(alpha)
+        framed = _enlarged(colours, height, width)
+        colours = framed[:, 1:-1, 1:-1]
+        _settle(colours, image, alpha)
+        odd_and_even = [list(_strips(image, alpha, ties, first, coarse)) for first in (0, 1)]
+        for _ in range(COARSE_UPDATES if coarse else UPDATES):
+            for strips in odd_and_even:
+                for strip in strips:
+                    _update(framed, strip)
+    _settle(colours, *levels[0])
+    return colours
+
+
+def _mean(image: Tensor, alpha: Tensor, *, alpha_is: int) -> Tensor:
+    """[3] mean colour where alpha is near 0 or 1, or else weighted by it."""
+    share = alpha if alpha_is else 1 - alpha
+    sure = (share > 0.9).to(share.dtype)
+    weight = sure if bool(sure.any()) else share + 1e-6
+    return (image * weight).sum(dim=(1, 2)) / weight.sum()
+
+
+def _enlarged(colours: Tensor, height: int, width: int) -> Tensor:
+    """[C, h, w] to [C, height + 2, width + 2]: each pixel four times, the inverse of `[::2, ::2]`; a frame of zeros."""
+    framed = colours.new_empty(colours.shape[0], height + 2, width + 2)
+    for edge in (framed[:, 0], framed[:, -1], framed[..., 0], framed[..., -1]):
+        edge.zero_()
+    for plane, target in zip(colours, framed, strict=True):  # one at a time: fresh memory costs more than the copying
+        wide = plane.repeat_interleave(2, dim=1)[:, :width]
+        for first in (1, 2):
+            rows = target[first:-1:2, 1:-1]
+            rows.copy_(wide[:len(rows)])
+    return framed
+
+
+def _settle(colours: Tensor, image: Tensor, alpha: Tensor) -> None:
+    """Sets what is known: the foreground where alpha is 1, the background where it is 0."""
+    torch.where(alpha == 1, image, colours[:3], out=colours[:3])
+    torch.where(alpha == 0, image, colours[3:], out=colours[3:])
+
+
+def _strips(image: Tensor, alpha: Tensor, ties: tuple[Tensor, Tensor], first: int, everywhere: bool) -> Iterator[Strip]:
+    """The even (first = 0) or odd (1) rows of all blocks that need updates, neighbouring blocks in one strip."""
+    height, width = alpha.shape
+    active = torch.ones(-(-height // BLOCK), -(-width // BLOCK), device=alpha.device) if everywhere else _mixed(alpha)
+    for band, row in enumerate(active.tolist()):
+        top, bottom = band * BLOCK + first, min((band + 1) * BLOCK, height)
+        for left, right in _runs(row) if top < bottom else ():
+            yield _strip(image, alpha, ties, slice(top, bottom, 2), slice(left * BLOCK, min(right * BLOCK, width)))
+
+
+def _ties(alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """w between vertical neighbours [H + 1, W] and horizontal ones [H, W + 1]; 0 across the picture's border."""
+    both = []
+    for dim in (0, 1):
+        steps = alpha.diff(dim=dim).abs_().mul_(EDGE_WEIGHT).add_(SMOOTHNESS)
+        both.append(functional.pad(steps, (0, 0, 1, 1) if dim == 0 else (1, 1)))
+    return both[0], both[1]
+
+
+def _mixed(alpha: Tensor) -> Tensor:
+    """Which blocks are neither foreground nor background throughout; [rows of blocks, columns], bool."""
+    highest, lowest = (functional.max_pool2d(plane[None], BLOCK, ceil_mode=True)[0] for plane in (alpha, -alpha))
+    return (highest > 0) & (lowest > -1)
+
+
+def _runs(row: list[bool]) -> Iterator[tuple[int, int]]:
+    """(begin, end) of the stretches of true."""
+    begin = None
+    for i, value in enumerate([*row, False]):
+        if value and begin is None:
+            begin = i
+        elif not value and begin is not None:
+            yield begin, i
+            begin = None
+
+
+def _strip(image: Tensor, alpha: Tensor, ties: tuple[Tensor, Tensor], rows: slice, columns: slice) -> Strip:
+    """The rows (every second one) and columns of image [3, H, W] and alpha [H, W]."""
+    alpha = alpha[rows, columns]
+    vertical, horizontal = ties
+    sides = (vertical[rows, columns], vertical[rows.start + 1:rows.stop + 1:2, columns],
+             horizontal[rows, columns], horizontal[rows, columns.start + 1:columns.stop + 1])
+    total = sides[0] + sides[1]
+    total.add_(sides[2]).add_(sides[3])
+    share = total.reciprocal()
+    weights = torch.stack([side * share for side in sides])
+    rest = 1 - alpha
+    gain = total.addcmul_(alpha, alpha).addcmul_(rest, rest).reciprocal_()
+    return Strip(rows, columns, weights, alpha, gain, image[:, rows, columns])
+
+
+def _update(framed: Tensor, strip: Strip) -> None:
+    """One application of the formula to a strip of the colours [6, H + 2, W + 2]."""
+    rows, columns, (above, below, before, after), alpha, gain, image = strip
+    top, bottom, left, right = rows.start, rows.stop, columns.start, columns.stop
+    found = framed[:, top:bottom:2, left + 1:right + 1] * above
+    found.addcmul_(framed[:, top + 2:bottom + 2:2, left + 1:right + 1], below)
+    found.addcmul_(framed[:, top + 1:bottom + 1:2, left:right], before)
+    found.addcmul_(framed[:, top + 1:bottom + 1:2, left + 2:right + 2], after)
+    rest = 1 - alpha
+    wrong = image - found[:3] * alpha
+    wrong.addcmul_(found[3:], rest, value=-1).mul_(gain)
+    found[:3].addcmul_(wrong, alpha)
+    found[3:].addcmul_(wrong, rest)
+    framed[:, top + 1:bottom + 1:2, left + 1:right + 1] = found.clamp_(0, 1)

@@ -1,0 +1,1 @@
+"""The benchmarks' errors of mattes."""

@@ -1,0 +1,1 @@
+"""Nets for other runtimes: torch.export and ONNX."""

@@ -1,0 +1,1 @@
+"""The interface that Hugging Face documents for ViTMatte."""

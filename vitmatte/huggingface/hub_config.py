@@ -1,0 +1,189 @@
+"""What transformers' configurations can do besides holding values: config.json, overrides, dtype and labels."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from ..files import whole_file
+from .fields import Fields, read_json
+
+CONFIG_NAME = "config.json"
+LABELS = 2  # of transformers' configurations, which all have labels
+
+# What every configuration of transformers answers to, whether or not it says anything about the net.
+COMMON: dict[str, Any] = {
+    "return_dict": True, "output_hidden_states": False, "output_attentions": False, "architectures": None,
+    "problem_type": None, "chunk_size_feed_forward": 0, "is_encoder_decoder": False, "name_or_path": "",
+    "gradient_checkpointing": False,
+}
+
+C = TypeVar("C", bound="HubConfig")
+
+
+class HubConfig(Fields):
+    """Base of the configurations; see `fields.Fields` for assigning and checking."""
+
+    model_type: ClassVar[str]
+    defaults = COMMON
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether a net gives out an object rather than a tuple."""
+        return bool(self.return_dict)
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What the weights were saved as, where the file says."""
+        found = self.extra.get("dtype", self.extra.get("torch_dtype"))
+        return getattr(torch, found) if isinstance(found, str) else found
+
+    @dtype.setter
+    def dtype(self, value: torch.dtype | str | None) -> None:
+        key = "torch_dtype" if "torch_dtype" in self.extra else "dtype"
+        self.extra[key] = str(value).removeprefix("torch.") if value is not None else None
+
+    @property
+    def torch_dtype(self) -> torch.dtype | None:
+        """The older name of `dtype`."""
+        return self.dtype
+
+    @torch_dtype.setter
+    def torch_dtype(self, value: torch.dtype | str | None) -> None:
+        self.dtype = value
+
+    @property
+    def id2label(self) -> dict[int, str]:
+        """Labels of a classifier, which transformers gives every configuration; of no use to a matte."""
+        given = self.extra.get("id2label") or {i: f"LABEL_{i}" for i in range(LABELS)}
+        return {int(number): label for number, label in given.items()}
+
+    @id2label.setter
+    def id2label(self, value: Mapping[Any, str]) -> None:
+        self.extra["id2label"] = {str(number): label for number, label in value.items()}
+        self.extra["label2id"] = {label: int(number) for number, label in value.items()}
+
+    @property
+    def label2id(self) -> dict[str, Any]:
+        """`id2label` the other way round."""
+        return self.extra.get("label2id") or {label: number for number, label in self.id2label.items()}
+
+    @label2id.setter
+    def label2id(self, value: Mapping[str, Any]) -> None:
+        self.id2label = {number: label for label, number in value.items()}
+        self.extra["label2id"] = dict(value)
+
+    @property
+    def num_labels(self) -> int:
+        """How many labels there are."""
+        return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, value: int) -> None:
+        self.id2label = {i: f"LABEL_{i}" for i in range(value)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As written to config.json: every argument, `model_type` and the keys of `extra`."""
+        values = {f.name: deepcopy(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        return {**values.pop("extra"), "model_type": self.model_type, **values}
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """`to_dict`: what equals a default is not left out, so that a file means the same in every version."""
+        return self.to_dict()
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of all attributes that are written."""
+        return iter(self.to_dict())
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """`to_dict` as the text of a config.json; `use_diff` is transformers' and changes nothing: all is written."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    to_json = to_json_string
+
+    def to_json_file(self, path: str | os.PathLike[str], use_diff: bool = True) -> None:
+        """Writes a config.json, whole or not at all."""
+        with whole_file(Path(path)) as target:
+            target.write_text(self.to_json_string(), encoding="utf-8")
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes config.json to a folder, which is made where it does not exist."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.to_json_file(Path(folder) / CONFIG_NAME)
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Assigns several attributes."""
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def get_text_config(self, **_: Any) -> Any:
+        """The configuration itself: there is none of a text model."""
+        return self
+
+    @classmethod
+    def from_dict(cls: type[C], values: Mapping[str, Any]) -> C:
+        """From the content of a config.json; keys that are no arguments go to `extra`.
+
+        Raises:
+            ValueError: when `model_type` says that it is another model's, or a value is unsupported.
+        """
+        if values.get("model_type", cls.model_type) != cls.model_type:
+            raise ValueError(f"{cls.__name__}: model_type is {values['model_type']!r:.200}; expected "
+                             f"{cls.model_type!r}: this is the configuration of another model")
+        known = {f.name for f in fields(cls)} - {"extra"}  # type: ignore[arg-type]
+        extra = {k: v for k, v in values.items() if k not in known and k != "model_type"}
+        return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)  # type: ignore[call-arg]
+
+    @classmethod
+    def from_json_file(cls: type[C], path: str | os.PathLike[str]) -> C:
+        """Reads a config.json. Raises FileNotFoundError, ValueError; messages name the file."""
+        values = read_json(path)
+        if values.get("model_type", cls.model_type) != cls.model_type:
+            # A net's file also holds its backbone's.
+            inner = [v for v in values.values() if isinstance(v, dict) and v.get("model_type") == cls.model_type]
+            values = inner[0] if inner else values
+        try:
+            return cls.from_dict(values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_pretrained(
+        cls: type[C], name_or_path: str | os.PathLike[str], *, subfolder: str = "", return_unused_kwargs: bool = False,
+        **given: Any,
+    ) -> Any:
+        """Reads the config.json of a folder, the file itself, or a repository of the hub.
+
+        Args:
+            name_or_path: folder, file or hub id.
+            subfolder: where in the folder or repository.
+            return_unused_kwargs: give back (configuration, keywords that are none of its attributes).
+            given: revision, cache_dir, token, local_files_only, force_download for the hub; others override attributes.
+
+        Raises:
+            FileNotFoundError: neither there nor to be had. ValueError: not a configuration of this kind. TypeError: a
+            keyword that it does not know.
+        """
+        from ..weights.download import HUB_ARGUMENTS, fetch_file
+
+        hub = {k: given.pop(k) for k in HUB_ARGUMENTS if k in given}
+        path = Path(name_or_path)
+        if not path.exists():
+            path = fetch_file(str(name_or_path), f"{subfolder}/{CONFIG_NAME}".lstrip("/"), **hub)
+        elif path.is_dir():
+            path = path / subfolder / CONFIG_NAME
+        config = cls.from_json_file(path)
+        unused = {k: v for k, v in given.items() if not hasattr(config, k)}
+        config.update({k: v for k, v in given.items() if k not in unused})
+        if return_unused_kwargs:
+            return config, unused
+        if unused:
+            raise TypeError(f"{cls.__name__}: unknown arguments {', '.join(sorted(unused))}")
+        return config

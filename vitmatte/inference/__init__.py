@@ -1,0 +1,1 @@
+"""The same functions as the network, in bounded memory."""

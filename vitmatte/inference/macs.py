@@ -1,0 +1,37 @@
+"""How much arithmetic the transformer does, in multiply-adds: what progress is measured by.
+
+The modules of `block` report their work piece by piece; this is the sum they come to, known beforehand.
+"""
+
+from __future__ import annotations
+
+from ..model.vitdet_config import VitDetConfig, pair
+
+
+def transformer_work(config: VitDetConfig, grid: tuple[int, int], needed: int, strided: bool) -> int:
+    """Multiply-adds of one frame.
+
+    Args:
+        config: the transformer's.
+        grid: (H, W), tokens.
+        needed: tokens whose features are wanted.
+        strided: see `Execution`.
+    """
+    height, width = grid
+    tokens, channels = height * width, config.hidden_size
+    patch = pair(config.patch_size)
+    mlp = 2 * int(channels * config.mlp_ratio) * channels
+    total = tokens * channels * config.num_channels * patch[0] * patch[1]
+    last = max(config.out_stages)
+    for block in range(last):
+        window = config.window_of(block)
+        attended = tokens * (window * window if window else tokens // (4 if strided else 1))
+        queries = tokens
+        if block == last - 1 and not window and not strided:
+            queries = min(tokens, needed)  # a little less than it is where residual convolutions look further
+            attended = queries * tokens
+        total += tokens * 3 * channels * channels + queries * channels * channels
+        total += attended * 2 * channels + queries * mlp
+        if block in config.residual_block_indices:
+            total += tokens * channels * channels * 13 // 4
+    return total

@@ -1,0 +1,1 @@
+"""The network alone: forward, differentiable, as the paper describes it."""

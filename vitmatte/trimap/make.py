@@ -1,0 +1,211 @@
+"""Trimaps: what is surely foreground (1), surely background (0), and unknown (0.5).
+
+A pixel is unknown when it is soft in the mask, or when it is nearer to the mask's edge than a radius; `distance` says
+how that is measured.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..checks import HIGHEST, LOWEST, check_choice, check_image, check_number, check_plane
+from .components import small_areas
+from .distance import within, within_contour
+from .strands import strands_near
+
+logger = logging.getLogger(__name__)
+
+Unit = Literal["pixels", "percent"]
+UNITS: tuple[Unit, ...] = ("pixels", "percent")
+UNKNOWN = 0.5
+INNER, OUTER = 10.0, 20.0  # pixels
+
+# Values this near 0 and 1 count as 0 and 1: one 8-bit step, and a rounding of it in half precision. It is needed:
+# ComfyUI 0.33 loads the white of an 8-bit grey PNG as 65280/65535 = 0.9961.
+TOLERANCE = 1 / 255 + 1e-4
+
+
+def make_trimap(
+    mask: Tensor,
+    *,
+    inner: float = INNER,
+    outer: float = OUTER,
+    unit: Unit = "pixels",
+    invert: bool = False,
+    low: float = 0.0,
+    high: float = 1.0,
+    fill_holes: int = 0,
+    remove_specks: int = 0,
+    image: Tensor | None = None,
+    strands: float = 0.0,
+    unknown: Tensor | None = None,
+    foreground: Tensor | None = None,
+    background: Tensor | None = None,
+) -> Tensor:
+    """A trimap from a rough mask, a soft one, or a matte to refine.
+
+    Args:
+        mask: [B, H, W] or [H, W], floating point or bool, 0 = background to 1 = foreground.
+        inner: how far the unknown area reaches from the mask's edge into the foreground; fractions allowed.
+        outer: how far it reaches into the background.
+        unit: of inner, outer and strands: "pixels", or "percent" of the subject's size in each frame, which is the
+            side of a square of the subject's area.
+        invert: the mask is the other way round, 1 = background (ComfyUI's LoadImage gives such).
+        low, high: mask values up to `low` are background, from `high` on foreground (an 8-bit step from 0 and 1 is
+            still that), and between them unknown; distances then count from pixel centre to pixel centre. With both
+            the same, as 0.5 and 0.5, no value is unknown: the mask is taken as a hard shape drawn with smooth edges,
+            and distances count from the place between the pixels where it crosses the value, to 1/64 pixel.
+        fill_holes: areas of the mask that are not foreground, up to so many pixels each, become foreground.
+        remove_specks: areas that are not background, up to so many pixels each, become background.
+        image: [B, H, W, 3 or 4], floating point around 0..1, for `strands`: the pictures that belong to the masks, or
+            one for all.
+        strands: so much further the unknown area may reach where fine strands (hair, fur) in the image run on from it
+            into the background.
+        unknown, foreground, background: [B, H, W] or [H, W] in 0..1, of the mask's size: where at least 0.5, the
+            trimap is that, whatever the mask says. Foreground and background overrule unknown.
+
+    Returns:
+        Shape of the mask, float32: 0, 0.5 (unknown) or 1. The picture's border is no edge. What a frame lacks (see
+        `lacking`) is logged as a warning and no error, since in a video a subject may come and go.
+
+    Raises:
+        TypeError: for what is no dense tensor. ValueError: for another shape, type or range, no pixels, values that
+            are not finite, radii or areas below 0, low above high, strands without an image, or places marked both
+            foreground and background.
+    """
+    inner, outer, strands = (check_number(name, length) for name, length in
+                             (("inner", inner), ("outer", outer), ("strands", strands)))
+    for name, area in (("fill_holes", fill_holes), ("remove_specks", remove_specks)):
+        check_number(name, area)
+    check_choice("unit", unit, UNITS)
+    low, high = check_number("low", low, "a value in 0..1"), check_number("high", high, "a value in 0..1")
+    if not low <= high <= 1:
+        raise ValueError(f"low is {low!r} and high {high!r}; expected 0 <= low <= high <= 1")
+    check_plane(mask, "mask")
+    marks = [_mark(plane, name, mask) for plane, name in
+             ((unknown, "unknown"), (foreground, "foreground"), (background, "background"))]
+    if marks[1] is not None and marks[2] is not None and bool((marks[1] & marks[2]).any()):
+        raise ValueError("the foreground and background masks overlap: no pixel can be both")
+    if image is not None or strands > 0:
+        _check_image(image, mask)
+    values = (mask if mask.ndim == 3 else mask.unsqueeze(0)).float()
+    values = _cleaned(1 - values if invert else values, low, high, fill_holes, remove_specks)
+    found = torch.cat([
+        doubled_trimap(frame, low, high, _radii(frame, low, high, unit, (inner, outer, strands)),
+                       None if image is None else image[i % len(image)][None, ..., :3])
+        for i, frame in enumerate(values.split(1))
+    ]).float().mul_(0.5)
+    for mark, value in zip(marks, (UNKNOWN, 1.0, 0.0), strict=True):
+        if mark is not None:
+            found.masked_fill_(mark, value)
+    for message in lacking(found):
+        logger.warning("trimap: %s", message)
+    return found.view(mask.shape)
+
+
+def doubled_trimap(
+    values: Tensor, low: float, high: float, lengths: tuple[float, ...], image: Tensor | None = None
+) -> Tensor:
+    """Twice the trimap of one frame, uint8: `make_trimap` without its checks and messages.
+
+    Args:
+        values: [1, H, W], float32 in 0..1.
+        low, high, image: see `make_trimap`.
+        lengths: inner, outer and strands, in pixels.
+    """
+    inner, outer, strands = lengths
+    foreground, background = _sides(values, low, high)
+    unknown = ~(foreground | background)
+    if low == high:
+        unknown |= foreground & within_contour(values, high, inner)
+        unknown |= background & within_contour(values, low, outer)
+    else:
+        unknown |= foreground & within(~foreground, inner)
+        unknown |= background & within(~background, outer)
+    if strands > 0 and image is not None:
+        room = background & ~unknown & within(~background, outer + strands)
+        unknown |= strands_near(image.to(values.device), unknown | foreground, room)
+    halves = (foreground & ~unknown).view(torch.uint8).mul_(2)
+    return halves.add_(unknown.view(torch.uint8))  # several times faster than torch.where on the processor
+
+
+def _sides(values: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Where a mask is (foreground, background), both bool and of its shape."""
+    if low == high:
+        return values >= high, values < low
+    return values >= min(high, 1 - TOLERANCE), values <= max(low, TOLERANCE)
+
+
+def _radii(values: Tensor, low: float, high: float, unit: Unit, lengths: tuple[float, ...]) -> tuple[float, ...]:
+    """The lengths in pixels."""
+    if unit == "pixels":
+        return lengths
+    size = math.sqrt(int((values >= (low + high) / 2).sum()))
+    return tuple(length / 100 * size for length in lengths)
+
+
+def _cleaned(values: Tensor, low: float, high: float, holes: int, specks: int) -> Tensor:
+    """values [B, H, W] without small holes, and then without small specks."""
+    if holes:
+        foreground, _ = _sides(values, low, high)
+        values = values.masked_fill(small_areas(~foreground, holes, diagonal=False), 1.0)
+    if specks:
+        _, background = _sides(values, low, high)
+        values = values.masked_fill(small_areas(~background, specks, diagonal=True), 0.0)
+    return values
+
+
+def lacking(trimap: Tensor) -> list[str]:
+    """What trimaps [B, H, W] or [H, W] have none of, a sentence each; an empty list when all is there."""
+    frames = trimap if trimap.ndim == 3 else trimap.unsqueeze(0)
+    foreground, background = sure_areas(frames)
+    said = []
+    for area, name, result in (
+        (~(foreground | background), "unknown area", "the matte will be the trimap; give larger radii or another mask"),
+        (foreground, "foreground", "nothing is surely the subject; give a smaller inner radius or another mask"),
+        (background, "background", "nothing is surely background; give a smaller outer radius or another mask"),
+    ):
+        most = area.flatten(1).view(torch.uint8).amax(dim=1)  # faster than any()
+        empty = (most == 0).nonzero().flatten().tolist()
+        if empty:
+            shown = ", ".join(str(i) for i in empty[:8]) + (", ..." if len(empty) > 8 else "")
+            where = "" if len(frames) == 1 else f" in {len(empty)} of {len(frames)} frames ({shown})"
+            said.append(f"no {name}{where}: {result}")
+    return said
+
+
+def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
+    """[1 or B, H, W], bool, on the mask's device."""
+    if plane is None:
+        return None
+    check_plane(plane, f"the {name} mask")
+    _check_fit(tuple(plane.shape[-2:]), len(plane) if plane.ndim == 3 else 1, f"the {name} mask", mask)
+    return (plane if plane.ndim == 3 else plane.unsqueeze(0)).to(mask.device) >= 0.5
+
+
+def _check_image(image: Tensor | None, mask: Tensor) -> None:
+    if image is None:
+        raise ValueError("strands need the image: give it, or set strands to 0")
+    check_image(image, lowest=LOWEST, highest=HIGHEST)
+    _check_fit(tuple(image.shape[1:3]), len(image), "the image", mask)
+
+
+def _check_fit(size: tuple[int, ...], count: int, name: str, mask: Tensor) -> None:
+    """Raises ValueError unless what has that size and count of frames goes with the mask."""
+    height, width = mask.shape[-2:]
+    if size != (height, width):
+        raise ValueError(f"{name} is {size[1]}x{size[0]} and the mask {width}x{height}; they must be of one size: "
+                         "resize one of them first")
+    frames = len(mask) if mask.ndim == 3 else 1
+    if count not in (1, frames):
+        raise ValueError(f"{count} frames of {name} and {frames} of the mask: expected as many, or one for all")
+
+
+def sure_areas(plane: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a mask or trimap in 0..1 is (surely foreground, surely background), both bool and of its shape."""
+    return plane >= 1 - TOLERANCE, plane <= TOLERANCE

@@ -1,0 +1,1 @@
+"""From files to nets: names, layouts, configurations, loading, saving, downloads."""

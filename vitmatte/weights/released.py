@@ -1,0 +1,134 @@
+"""The models there are: bundled and released ones, and where on disk a released one may lie."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ..huggingface.hub_config import CONFIG_NAME
+from .checkpoint import WEIGHTS_NAMES
+
+BUNDLED = "vitmatte-tiny"
+BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled" / BUNDLED
+
+COMPOSITION_LICENCE = (
+    "trained on Adobe's Composition-1k, whose terms are non-commercial, although the hub says Apache-2.0"
+)
+DISTINCTIONS_LICENCE = "trained on Distinctions-646, which its authors give out for research; the hub says Apache-2.0"
+
+
+@dataclass(frozen=True)
+class Released:
+    """A checkpoint published by ViTMatte's authors.
+
+    Args:
+        name: what it is called here.
+        revision: commit of the hub repository hustvl/<name>.
+        weights: file name of the weights.
+        size: bytes, where known. sha256: of the weights, where known; else the hub's own LFS hash is the check.
+        accuracy: SAD / MSE (x 1e-3) on the test set of the data it was trained on, from the paper.
+        licence: what to know before using it.
+    """
+
+    name: str
+    revision: str
+    weights: str
+    size: int | None
+    sha256: str | None
+    accuracy: str
+    licence: str
+
+    @property
+    def repository(self) -> str:
+        """Its repository on the hub."""
+        return f"hustvl/{self.name}"
+
+
+RELEASED = {
+    model.name: model
+    for model in (
+        Released("vitmatte-small-composition-1k", "6a58ad7646403c1df626fbd746900aec7361ea1d", "model.safetensors",
+                 103_294_572, "bda9289db1bb6762d978b42d1c62ae3f34daf7497171a347a1d09657efd788cb",
+                 "21.46 / 3.3", COMPOSITION_LICENCE),
+        Released("vitmatte-base-composition-1k", "bf486d01a7d9e3dbcc8400f7942835caf0eaf76e", "pytorch_model.bin",
+                 None, "b2521bcc4b719fb24611c39605b6642162fd7502e69b3cc846506ca921757b41",
+                 "20.33 / 3.0", COMPOSITION_LICENCE),
+        Released("vitmatte-small-distinctions-646", "6a0e75d7214b01f4d1163ede0f15b23afbbd480b", "model.safetensors",
+                 None, None, "21.22 / 2.1", DISTINCTIONS_LICENCE),
+        Released("vitmatte-base-distinctions-646", "b58373f8dbbfbeb58157456e2e4949f9f872aa18", "model.safetensors",
+                 None, None, "17.05 / 1.5", DISTINCTIONS_LICENCE),
+    )
+}
+
+
+def released(name: str) -> Released | None:
+    """The released model of that name, with or without "hustvl/"; None if there is none."""
+    return RELEASED.get(name.removeprefix("hustvl/"))
+
+
+def default_folder() -> Path:
+    """Where downloads go outside ComfyUI: $VITMATTE_HOME, else ~/.cache/vitmatte."""
+    return Path(os.environ.get("VITMATTE_HOME") or Path.home() / ".cache" / "vitmatte")
+
+
+def on_disk(name: str, folder: str | os.PathLike[str] | None = None) -> Path | None:
+    """The folder of a released model that is there whole, or None.
+
+    Looked for in folder/name (downloaded here, or put there by hand; the size is compared where it is known), in a
+    huggingface_hub cache made in the folder, and straight in the folder, where the SHA-256 must tell which model it is.
+    """
+    model = released(name)
+    if model is None:
+        return None
+    folder = Path(folder or default_folder())
+    for place in (folder / model.name, _snapshot(folder, model)):
+        if _is_whole(place, model):
+            return place
+    straight = folder / model.weights
+    if model.sha256 and _is_whole(folder, model):
+        state = straight.stat()
+        if straight.is_file() and _sha256_of(str(straight), state.st_size, state.st_mtime_ns) == model.sha256:
+            return folder
+    return None
+
+
+def _snapshot(cache: Path, model: Released) -> Path:
+    """Where a huggingface_hub cache keeps the model's pinned revision."""
+    return cache / f"models--{model.repository.replace('/', '--')}" / "snapshots" / model.revision
+
+
+def _is_whole(place: Path, model: Released) -> bool:
+    if not (place / CONFIG_NAME).is_file():
+        return False
+    published, converted = place / model.weights, place / WEIGHTS_NAMES[0]
+    if published.is_file() and model.size in (None, published.stat().st_size):
+        return True
+    return converted != published and converted.is_file()
+
+
+@lru_cache(maxsize=16)
+def _sha256_of(path: str, size: int, modified: int) -> str:
+    """A file's SHA-256, computed once for each state of the file."""
+    return file_sha256(path)
+
+
+def in_hub_cache(name: str) -> Path | None:
+    """The folder of a released model in huggingface_hub's own cache, where transformers puts it, or None."""
+    from huggingface_hub import constants
+
+    model = released(name)
+    assert model is not None
+    place = _snapshot(Path(constants.HF_HUB_CACHE), model)
+    return place if _is_whole(place, model) else None
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
