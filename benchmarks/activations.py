@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from vitmatte import VitMatteForImageMatting, load_model, matte
-from vitmatte.huggingface.processing import Preprocessing
 from vitmatte.image_files import pictures_in, read_image
+from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model import block
 from vitmatte.model.block import VitDetLayer
 from vitmatte.weights.checkpoint import fold_batch_norm

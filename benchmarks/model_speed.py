@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from vitmatte import MattingModel, VitMatteConfig, VitMatteForImageMatting, load_model, make_trimap, matte
-from vitmatte.huggingface.processing import Preprocessing
+from vitmatte.inference.preprocessing import Preprocessing
 
 from .measure import seconds
 

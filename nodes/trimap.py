@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 
 from ..vitmatte import make_trimap
 from ..vitmatte.checks import check_choice
-from ..vitmatte.compositing.blend import tint
+from ..vitmatte.compositing.overlay import tint
 from .preview import first_frames
 from .schema import advanced, schema
 

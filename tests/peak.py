@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from nets import randomise  # noqa: E402
 
 from vitmatte import MattingModel, VitMatteConfig, load_model, matte  # noqa: E402
-from vitmatte.huggingface.processing import Preprocessing  # noqa: E402
 from vitmatte.inference.plan import Footprint, make_plan  # noqa: E402
+from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model.vitmatte import VitMatteForImageMatting  # noqa: E402
 from vitmatte.weights.checkpoint import fold_batch_norm  # noqa: E402
 

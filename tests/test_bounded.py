@@ -10,10 +10,10 @@ from nets import SPREAD, assert_close, random_net, small_config
 from torch.nn import functional as F
 
 from vitmatte import MattingModel, matte
-from vitmatte.huggingface.processing import Preprocessing
 from vitmatte.inference.frames import Frame, FrameTask
 from vitmatte.inference.macs import transformer_work
 from vitmatte.inference.plan import SIDES, Plan
+from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.inference.tiles import cover, features_seen, spans
 from vitmatte.inference.upsample import convolved, joined
 from vitmatte.model import block, linear

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitmatte import cut_out, estimate_foreground, replace_background
-from vitmatte.compositing.blend import FITS, composite, fit, tint, to_linear, to_srgb, without_spill
+from vitmatte.compositing.blend import FITS, composite, fit, to_linear, to_srgb, without_spill
+from vitmatte.compositing.overlay import tint
 
 IMAGE, ALPHA = torch.rand(2, 20, 30, 3), torch.rand(2, 20, 30)
 

@@ -17,7 +17,8 @@ from vitmatte.export import program as export
 from vitmatte.export.program import onnx_runner, save_program
 from vitmatte.export.subject import Subject
 from vitmatte.export.traceable import TraceableMatte, TraceableNet, _cubic, _triangle, resampling
-from vitmatte.huggingface.processing import HUB_MEAN, HUB_STD, Preprocessing
+from vitmatte.huggingface.processing import HUB_MEAN, HUB_STD
+from vitmatte.inference.preprocessing import Preprocessing
 
 ROOT = Path(__file__).parents[1]
 MOST_APART = 1e-4

@@ -183,8 +183,8 @@ def test_interruption_reaches_inside():
 
 
 def load_model_of(net):
-    from vitmatte.huggingface.processing import Preprocessing
     from vitmatte.inference.frames import MattingModel
+    from vitmatte.inference.preprocessing import Preprocessing
 
     return MattingModel(net.requires_grad_(False), Preprocessing())
 

@@ -16,7 +16,7 @@ from test_fuzz_checkpoints import LAYOUTS, NET, check_net, write
 
 from vitmatte import VitMatteConfig, VitMatteImageProcessor
 from vitmatte.huggingface.hub_config import CONFIG_NAME
-from vitmatte.huggingface.processing import Preprocessing
+from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model.config import PREPROCESSOR_NAME
 from vitmatte.training.recipe import Recipe, read_recipe
 from vitmatte.weights.checkpoint import load_net

@@ -15,7 +15,8 @@ from test_tensors import SOUND, pairs
 
 from vitmatte import cut_out, image_files, load_model, make_trimap, matte, replace_background
 from vitmatte.cli.main import main
-from vitmatte.compositing.blend import FITS, colour, tint
+from vitmatte.compositing.blend import FITS, colour
+from vitmatte.compositing.overlay import tint
 from vitmatte.huggingface.pretrained import save_net
 
 BY_ID = {node.GET_SCHEMA().node_id: node for node in pack.load()[1]}

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from vitmatte import MattingModel, load_model, make_trimap, matte
 from vitmatte.huggingface.pretrained import save_net
-from vitmatte.huggingface.processing import Preprocessing
+from vitmatte.inference.preprocessing import Preprocessing
 
 GOLDEN = Path(__file__).parent / "data" / "golden.safetensors"
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from nets import assert_close, random_net, small_config
 
 from vitmatte import MattingModel, VitMatteConfig, matte
-from vitmatte.huggingface.processing import Preprocessing
 from vitmatte.inference.frames import Frame, FrameTask, in_float32
 from vitmatte.inference.plan import (
     SIDES,
@@ -25,6 +24,7 @@ from vitmatte.inference.plan import (
     make_plan,
     smaller,
 )
+from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model.decoder import DetailCapture
 
 MODEL = MattingModel(random_net(), Preprocessing())

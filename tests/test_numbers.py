@@ -12,9 +12,9 @@ from nets import SPREAD, assert_close, random_net
 from test_model import random_attention
 
 from vitmatte import MattingModel, load_model, matte
-from vitmatte.huggingface.processing import Preprocessing
 from vitmatte.inference.frames import NotFiniteError, in_float32
 from vitmatte.inference.plan import Footprint, make_plan
+from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model.attention import _biases
 from vitmatte.model.execution import Execution
 from vitmatte.model.vitmatte import VitMatteForImageMatting

@@ -11,7 +11,8 @@ import torch
 from nets import SPREAD, assert_close, random_net, randomise, small_config
 
 from vitmatte import MattingModel, VitMatteConfig, VitMatteForImageMatting, VitMatteImageProcessor, matte
-from vitmatte.huggingface.processing import HUB_MEAN, HUB_STD, Preprocessing
+from vitmatte.huggingface.processing import HUB_MEAN, HUB_STD
+from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model.config import VitDetConfig
 
 transformers = pytest.importorskip("transformers")

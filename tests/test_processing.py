@@ -14,7 +14,7 @@ from nets import assert_close
 from PIL import Image
 
 from vitmatte import ImageMattingOutput, VitMatteImageProcessor, VitMatteImageProcessorFast, VitMatteImageProcessorPil
-from vitmatte.huggingface.processing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from vitmatte.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.integers(0, 256, (21, 45, 3)).astype(np.uint8)

@@ -16,7 +16,8 @@ from test_structure import ROOT
 
 from vitmatte import load_model
 from vitmatte.cli.main import main
-from vitmatte.huggingface.processing import IMAGENET_MEAN, VitMatteImageProcessor
+from vitmatte.huggingface.processing import VitMatteImageProcessor
+from vitmatte.inference.preprocessing import IMAGENET_MEAN
 from vitmatte.model.vitmatte import VitMatteForImageMatting
 from vitmatte.training.average import Average
 from vitmatte.training.composites import Compositor, over

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vitmatte import make_trimap
 from vitmatte.trimap.distance import FINENESS, within, within_contour
-from vitmatte.trimap.make import lacking
+from vitmatte.trimap.known import lacking
 
 
 def brute_force(marked: np.ndarray, radius: float) -> np.ndarray:

@@ -18,7 +18,7 @@ from .. import image_files
 from ..evaluation.metrics import Errors, errors
 from ..files import whole_file
 from ..inference.matting import NORMALIZATIONS, load_model, matte
-from ..trimap.make import sure_areas
+from ..trimap.known import known_areas
 from ..weights import released as models
 
 NAMES = [field.name for field in fields(Errors)]
@@ -68,7 +68,7 @@ def _rows(truth: dict[str, Path], found: Finder, trimaps: dict[str, Path]) -> It
         true, alpha = _plane(path), found(stem)
         area = None
         if trimaps:
-            sure = sure_areas(image_files.read_mask(trimaps[stem]))
+            sure = known_areas(image_files.read_mask(trimaps[stem]))
             area = ~(sure[0] | sure[1])[0].numpy()
         try:
             yield stem, errors(alpha, true, area)

@@ -10,17 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..checks import check_choice, check_picture
-from ..trimap.make import sure_areas
+from ..checks import check_choice
 
 Fit = Literal["cover", "contain", "stretch", "tile"]
 Screen = Literal["none", "green", "blue"]
 FITS: tuple[Fit, ...] = ("cover", "contain", "stretch", "tile")
 SCREENS: tuple[Screen, ...] = ("none", "green", "blue")
-
-# Tints of the preview: green, yellow and blue of Okabe and Ito's palette, told apart by colour-blind people as well.
-SUBJECT, UNDECIDED, BEHIND = (0.0, 0.62, 0.45), (0.94, 0.89, 0.26), (0.0, 0.45, 0.70)
-STRENGTHS = (0.45, 0.35, 0.6)  # of the tints, in the same order: strands must stay visible under the second
 
 
 def composite(foreground: Tensor, alpha: Tensor, background: Tensor, *, linear: bool = False) -> Tensor:
@@ -141,23 +136,3 @@ def colour(text: str) -> Tensor:
     return torch.tensor([int(text[i:i + 2], 16) / 255 for i in (1, 3, 5)], dtype=torch.float32, device="cpu")
 
 
-@torch.no_grad()
-def tint(image: Tensor, trimap: Tensor) -> Tensor:
-    """A picture on which the three areas of its trimap can be read: green subject, yellow unknown, blue background.
-
-    Args:
-        image: [B, H, W, 3 or 4] in 0..1; a fourth channel is ignored.
-        trimap: [B, H, W] or [H, W] in 0..1, of the same size; one may serve all pictures, or one picture all trimaps.
-
-    Returns:
-        [B, H, W, 3], float32.
-
-    Raises:
-        TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
-    """
-    trimap = check_picture(image, trimap, "trimap")
-    foreground, background = sure_areas(trimap.to(image.device))
-    areas = torch.where(foreground, 0, torch.where(background, 2, 1))
-    colours = torch.tensor([SUBJECT, UNDECIDED, BEHIND], dtype=torch.float32, device=image.device)[areas]
-    strengths = torch.tensor(STRENGTHS, dtype=torch.float32, device=image.device)[areas].unsqueeze(-1)
-    return (image[..., :3].float() * (1 - strengths) + colours * strengths).contiguous()

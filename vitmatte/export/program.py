@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from ..files import whole_file
-from ..huggingface.processing import Preprocessing
 from ..inference.frames import MattingModel
 from ..inference.matting import NORMALIZATIONS, load_model
+from ..inference.preprocessing import Preprocessing
 from ..model.execution import PRECISIONS
 from ..model.vitmatte import VitMatteForImageMatting
 from ..weights.released import BUNDLED, released

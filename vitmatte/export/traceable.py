@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..huggingface.processing import Preprocessing
+from ..inference.preprocessing import Preprocessing
 from ..model.block import VitDetAttention, VitDetLayer, VitDetResidual
 from ..model.vitdet import VitDetBackbone
 from ..model.vitmatte import VitMatteForImageMatting
-from ..trimap.make import sure_areas
+from ..trimap.known import known_areas
 
 Grid = tuple[int, int]  # rows and columns of tokens; symbols while tracing
 CUBIC = -0.75  # Keys' parameter in torch's bicubic interpolation
@@ -96,7 +96,7 @@ class TraceableMatte(nn.Module):
     def forward(self, image: Tensor, trimap: Tensor) -> Tensor:
         """image [B, H, W, 3] and trimap [B, H, W] in 0..1 to the matte [B, H, W] in 0..1, all float32."""
         height, width = trimap.shape[1], trimap.shape[2]
-        foreground, background = sure_areas(trimap)
+        foreground, background = known_areas(trimap)
         guide = torch.where(foreground, 1.0, torch.where(background, 0.0, trimap))
         unknown = ~(foreground | background)
         padded = _padded(height, self.preprocessing.divisor), _padded(width, self.preprocessing.divisor)

@@ -11,11 +11,11 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from ..huggingface.processing import Preprocessing
 from ..model.execution import Execution
 from ..model.vitmatte import VitMatteForImageMatting, net_of
 from ..padding import SizeContract, Span
 from .plan import Footprint, Plan, make_plan, smaller, within
+from .preprocessing import Preprocessing
 from .tiles import cover, features_seen
 
 log = logging.getLogger(__name__)

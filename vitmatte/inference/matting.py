@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import HIGHEST, LOWEST, check_choice, check_image, check_number, check_plane
-from ..huggingface.processing import Preprocessing
-from ..trimap.make import sure_areas
+from ..trimap.known import known_areas
 from ..weights.checkpoint import load_net
 from ..weights.download import locate
 from .frames import Frame, FrameTask, MattingModel, free_memory, is_out_of_memory
+from .preprocessing import Preprocessing
 
 Normalization = Literal["as_trained", "hub"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("as_trained", "hub")
@@ -174,7 +174,7 @@ def as_device(device: torch.device | str | None) -> torch.device | None:
 
 def _settled(trimap: Tensor) -> Tensor:
     """trimap as float32 with what is sure at exactly 0 and 1."""
-    foreground, background = sure_areas(trimap)
+    foreground, background = known_areas(trimap)
     return trimap.float().masked_fill(background, 0.0).masked_fill(foreground, 1.0)
 
 

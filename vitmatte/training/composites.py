@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
-from ..trimap.make import UNKNOWN, doubled_trimap
+from ..trimap.known import UNKNOWN
+from ..trimap.make import doubled_trimap
 from .light import compressed, grainy, jittered, to_bytes
 from .optics import blurred, cloud, disc, streak
 from .pictures import File, Picture, load_background, load_foreground

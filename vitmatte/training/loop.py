@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..huggingface.processing import IMAGENET_MEAN, IMAGENET_STD
+from ..inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from ..model.execution import PRECISIONS
 from ..model.loss import matting_loss
 from .composites import Compositor, Sample

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..files import whole_files
 from ..huggingface.hub_config import CONFIG_NAME
-from ..huggingface.processing import IMAGENET_MEAN, IMAGENET_STD, VitMatteImageProcessor
+from ..huggingface.processing import VitMatteImageProcessor
+from ..inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from ..weights.checkpoint import load_net
 from ..weights.tensors import write_safetensors
 

@@ -16,18 +16,14 @@ from torch import Tensor
 from ..checks import HIGHEST, LOWEST, check_choice, check_image, check_number, check_plane
 from .components import small_areas
 from .distance import within, within_contour
+from .known import TOLERANCE, UNKNOWN, lacking
 from .strands import strands_near
 
 logger = logging.getLogger(__name__)
 
 Unit = Literal["pixels", "percent"]
 UNITS: tuple[Unit, ...] = ("pixels", "percent")
-UNKNOWN = 0.5
 INNER, OUTER = 10.0, 20.0  # pixels
-
-# Values this near 0 and 1 count as 0 and 1: one 8-bit step, and a rounding of it in half precision. It is needed:
-# ComfyUI 0.33 loads the white of an 8-bit grey PNG as 65280/65535 = 0.9961.
-TOLERANCE = 1 / 255 + 1e-4
 
 
 def make_trimap(
@@ -160,25 +156,6 @@ def _cleaned(values: Tensor, low: float, high: float, holes: int, specks: int) -
     return values
 
 
-def lacking(trimap: Tensor) -> list[str]:
-    """What trimaps [B, H, W] or [H, W] have none of, a sentence each; an empty list when all is there."""
-    frames = trimap if trimap.ndim == 3 else trimap.unsqueeze(0)
-    foreground, background = sure_areas(frames)
-    said = []
-    for area, name, result in (
-        (~(foreground | background), "unknown area", "the matte will be the trimap; give larger radii or another mask"),
-        (foreground, "foreground", "nothing is surely the subject; give a smaller inner radius or another mask"),
-        (background, "background", "nothing is surely background; give a smaller outer radius or another mask"),
-    ):
-        most = area.flatten(1).view(torch.uint8).amax(dim=1)  # faster than any()
-        empty = (most == 0).nonzero().flatten().tolist()
-        if empty:
-            shown = ", ".join(str(i) for i in empty[:8]) + (", ..." if len(empty) > 8 else "")
-            where = "" if len(frames) == 1 else f" in {len(empty)} of {len(frames)} frames ({shown})"
-            said.append(f"no {name}{where}: {result}")
-    return said
-
-
 def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
     """[1 or B, H, W], bool, on the mask's device."""
     if plane is None:
@@ -206,6 +183,3 @@ def _check_fit(size: tuple[int, ...], count: int, name: str, mask: Tensor) -> No
         raise ValueError(f"{count} frames of {name} and {frames} of the mask: expected as many, or one for all")
 
 
-def sure_areas(plane: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a mask or trimap in 0..1 is (surely foreground, surely background), both bool and of its shape."""
-    return plane >= 1 - TOLERANCE, plane <= TOLERANCE
