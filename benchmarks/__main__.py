@@ -77,10 +77,10 @@ def compare(case: dict[str, Any], repeats: int, weights: Path, memory: int) -> d
 
 def work(case: dict[str, Any]) -> int:
     """Multiply-adds that our inference does for a case."""
+    from vitmatte.inference.decode import decoder_shape
     from vitmatte.inference.macs import transformer_work
     from vitmatte.inference.plan import Footprint, make_plan
     from vitmatte.inference.tiles import cover, features_seen
-    from vitmatte.model.decoder import decoder_shape
 
     config = net_config(case["model"])
     side, shape = case["side"], decoder_shape(config)

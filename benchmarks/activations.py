@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from vitmatte.weights.checkpoint import fold_batch_norm
 
 from vitmatte import VitMatteForImageMatting, load_model, matte
 from vitmatte.image_files import pictures_in, read_image
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model import block
 from vitmatte.model.block import VitDetLayer
-from vitmatte.weights.checkpoint import fold_batch_norm
 
 from .nets import net_config, random_net
 

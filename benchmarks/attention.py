@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitmatte.model.attention import RelativePositions, attention, attention_reference, relative_table
-from vitmatte.model.execution import PRECISIONS, Execution
+from vitmatte.inference.attention import attention
+from vitmatte.inference.context import PRECISIONS, Context
+from vitmatte.model.attention import RelativePositions, attention_reference, relative_table
 
 from .measure import machine, seconds
 
@@ -73,7 +74,7 @@ def main() -> None:
         given, compiled = (queries, keys, values, relative, grid), []
         forms: dict[str, Callable[[], Tensor]] = {
             f"chunks of {size} MB": lambda size=size, given=given: attention(
-                *given, run=Execution(score_bytes=size * 2**20)) for size in (2, 16, 64, 256)}
+                *given, run=Context(chunk_bytes=size * 2**20)) for size in (2, 16, 64, 256)}
         forms["folded"] = lambda given=given: folded(*given)
         if device != "cpu":
             forms["flex"] = lambda given=given, compiled=compiled: flexible(*given, compiled)

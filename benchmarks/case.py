@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from vitmatte.model.execution import PRECISIONS
+from vitmatte.inference.context import PRECISIONS
 
 from .measure import Peak, machine, product_rate, seconds
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from vitmatte import VitMatteConfig
+from vitmatte.inference.context import Context
 from vitmatte.inference.upsample import convolved, joined
-from vitmatte.model.execution import Execution
 
 from .measure import machine, seconds
 from .nets import random_net
@@ -47,7 +47,7 @@ def main() -> None:
 
     def transformer(pixels: torch.Tensor, piece: int) -> torch.Tensor:
         grid = pixels.shape[-2] // 16, pixels.shape[-1] // 16
-        return net.backbone.infer(reader(pixels), len(pixels), grid, Execution(piece_bytes=piece))
+        return net.backbone.infer(reader(pixels), len(pixels), grid, Context(band_bytes=piece))
 
     large = torch.randn(1, 4, 768, 768)
     in_turn("transformer, 768²", {
@@ -57,7 +57,7 @@ def main() -> None:
     features = torch.randn(1, 48, 48, 384).permute(0, 3, 1, 2)
 
     def decoder(side: int) -> None:
-        run = Execution()
+        run = Context()
         for top in range(0, 768, side):
             for left in range(0, 768, side):
                 tile = net.decoder.shape.tile((top, min(768, top + side)), (left, min(768, left + side)), 768, 768)
@@ -78,7 +78,7 @@ def main() -> None:
         conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
         x = torch.randn(1, places, places, inputs).permute(0, 3, 1, 2)
         detail = torch.randn(1, 2 * places, 2 * places, details).permute(0, 3, 1, 2)
-        run = Execution()
+        run = Context()
         given = conv, x, detail, run
         in_turn(f"fusion of {inputs} channels", {
             "taps first": lambda g=given: convolved(g[2], g[1], g[0], g[3]),

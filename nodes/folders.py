@@ -8,7 +8,7 @@ from pathlib import Path
 import folder_paths
 
 from ..vitmatte.weights import released as models
-from ..vitmatte.weights.checkpoint import SUFFIXES
+from ..vitmatte.weights.load import SUFFIXES
 
 KEY = "vitmatte"  # models/vitmatte, the folder other packs use as well
 BUNDLED = f"{models.BUNDLED} (bundled)"

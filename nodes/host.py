@@ -12,11 +12,11 @@ import comfy.ops
 import comfy.utils
 from torch import Tensor
 
-from ..vitmatte import MattingModel, load_model, matte
-from ..vitmatte.inference.frames import footprint_of, is_out_of_memory
-from ..vitmatte.inference.matting import Normalization, Strategy, checked
-from ..vitmatte.inference.plan import make_plan, within
-from ..vitmatte.model.execution import PRECISIONS
+from ..vitmatte.inference.context import PRECISIONS
+from ..vitmatte.inference.matting import Strategy, prepare, run
+from ..vitmatte.inference.model import MattingModel, Normalization, load_model
+from ..vitmatte.inference.plan import within
+from ..vitmatte.inference.retry import Policy, is_out_of_memory
 from .preview import thumbnail
 
 log = logging.getLogger(__name__)
@@ -79,20 +79,17 @@ class HostedModel:
     def matte(self, image: Tensor, trimap: Tensor, *, strategy: Strategy, memory_limit: int | None) -> Tensor:
         """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button; see there."""
         device = self.patcher.load_device
-        _, count = checked(image, trimap)
-        footprint = footprint_of(self.model.net, image.shape[1], image.shape[2], self.dtype, device.type,
-                                 strided=strategy == "grid")
-        plan = make_plan(footprint, count=count, memory_limit=memory_limit)
-        log.debug("%d frames of %dx%d: asking ComfyUI for %d MB", count, footprint.width, footprint.height,
+        model = replace(self.model, net=self.patcher.model)
+        job = prepare(model, image, trimap, strategy=strategy, device=device, dtype=self.dtype)
+        plan, footprint = job.plan(memory_limit), job.footprint
+        log.debug("%d frames of %dx%d: asking ComfyUI for %d MB", job.frames, footprint.width, footprint.height,
                   plan.peak_bytes >> 20)
         management.load_models_gpu([self.patcher], memory_required=plan.peak_bytes, force_full_load=True)
         # What ComfyUI could not free is not there to be used: some drivers slow down instead of failing.
         plan = within(plan, footprint, management.get_free_memory(device))
         progress = Progress()
-        alpha = matte(
-            replace(self.model, net=self.patcher.model), image, trimap, device=device, dtype=self.dtype,
-            strategy=strategy, memory_limit=plan.peak_bytes, on_progress=progress,
-            on_frame=progress.show if count > 1 else None, check_interrupt=check_interrupt,
-            is_out_of_memory=out_of_memory, free_memory=management.soft_empty_cache,
+        alpha = run(
+            job, plan, Policy(plan.peak_bytes, out_of_memory, management.soft_empty_cache), on_progress=progress,
+            on_frame=progress.show if job.frames > 1 else None, check_interrupt=check_interrupt,
         )
         return alpha.to(management.intermediate_device())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..vitmatte.checks import check_choice
-from ..vitmatte.model.execution import PRECISIONS
+from ..vitmatte.inference.context import PRECISIONS
 from . import folders
 from .host import HostedModel
 from .schema import advanced, schema

@@ -22,7 +22,7 @@ NET = random_net()
 WEIGHTS = save(NET.state_dict())
 FILES = {
     "model.safetensors": WEIGHTS,
-    "config.json": NET.config.to_json().encode(),
+    "config.json": NET.config.to_json_string().encode(),
     "preprocessor_config.json": json.dumps(VitMatteImageProcessor().to_dict()).encode(),
 }
 COMMIT = "c" * 40

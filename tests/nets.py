@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vitmatte.model.config import VitDetConfig, VitMatteConfig
-from vitmatte.model.vitmatte import VitMatteForImageMatting
+from vitmatte import VitDetConfig, VitMatteConfig, VitMatteForImageMatting
 
 SPREAD = 0.03  # a fresh net gives a constant; comparing two constants proves nothing
 

@@ -18,11 +18,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nets import randomise  # noqa: E402
 
-from vitmatte import MattingModel, VitMatteConfig, load_model, matte  # noqa: E402
+from vitmatte import (  # noqa: E402
+    MattingModel,
+    VitMatteConfig,
+    VitMatteForImageMatting,
+    load_model,
+    matte,
+)
 from vitmatte.inference.plan import Footprint, make_plan  # noqa: E402
-from vitmatte.inference.preprocessing import Preprocessing
-from vitmatte.model.vitmatte import VitMatteForImageMatting  # noqa: E402
-from vitmatte.weights.checkpoint import fold_batch_norm  # noqa: E402
+from vitmatte.inference.preprocessing import Preprocessing  # noqa: E402
 
 
 def build(name: str, dtype: torch.dtype) -> MattingModel:
@@ -31,10 +35,9 @@ def build(name: str, dtype: torch.dtype) -> MattingModel:
     heads = {"S": 6, "B": 12}[name]
     backbone = replace(VitMatteConfig().vitdet, hidden_size=64 * heads, num_attention_heads=heads)
     config = VitMatteConfig(backbone_config=backbone, hidden_size=64 * heads)
-    weights = fold_batch_norm(randomise(VitMatteForImageMatting(config)).state_dict(), config)
-    net = VitMatteForImageMatting(config, folded=True, device="meta")
-    net.load_state_dict({key: value.to(dtype) for key, value in weights.items()}, assign=True)
-    return MattingModel(net.eval().requires_grad_(False), Preprocessing())
+    net = randomise(VitMatteForImageMatting(config))
+    net.fold()
+    return MattingModel(net.to(dtype).eval().requires_grad_(False), Preprocessing())
 
 
 def main() -> None:
@@ -51,7 +54,7 @@ def main() -> None:
     matte(model, image, trimap, memory_limit=limit, strategy=case.get("strategy", "exact"))
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")) - before
-    footprint = Footprint(model.net.config, height, width, dtype, strided=case.get("strategy") == "grid")
+    footprint = Footprint(model.net.architecture, height, width, dtype, strided=case.get("strategy") == "grid")
     print(json.dumps({"measured": peak, "planned": make_plan(footprint, memory_limit=limit).peak_bytes}))
 
 

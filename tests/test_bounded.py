@@ -9,17 +9,16 @@ from hypothesis import strategies as st
 from nets import SPREAD, assert_close, random_net, small_config
 from torch.nn import functional as F
 
-from vitmatte import MattingModel, matte
-from vitmatte.inference.frames import Frame, FrameTask
-from vitmatte.inference.macs import transformer_work
-from vitmatte.inference.plan import SIDES, Plan
+from vitmatte import MattingModel
+from vitmatte.inference import bands
+from vitmatte.inference.context import Context
+from vitmatte.inference.frames import Frame, Setting, compute
+from vitmatte.inference.macs import transformer_macs
+from vitmatte.inference.plan import SIDES, Plan, footprint_of, make_plan
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.inference.tiles import cover, features_seen, spans
 from vitmatte.inference.upsample import convolved, joined
-from vitmatte.model import block, linear
-from vitmatte.model.attention import attention_reference
 from vitmatte.model.block import VitDetLayer
-from vitmatte.model.execution import Execution
 
 CPU = torch.device("cpu")
 MODEL = MattingModel(random_net(), Preprocessing())
@@ -54,12 +53,11 @@ def whole(model: MattingModel, image: torch.Tensor, trimap: torch.Tensor) -> tor
 
 
 def in_pieces(model: MattingModel, image: torch.Tensor, trimap: torch.Tensor, plan: Plan) -> torch.Tensor:
-    """The alpha by a FrameTask that follows the given plan; -1 where it wrote nothing."""
-    task = FrameTask(model, *trimap.shape, CPU, torch.float32)
-    task.plan = plan
+    """The alpha by the given plan; -1 where nothing was written."""
+    setting = Setting(model, CPU, footprint_of(model.net, *trimap.shape, torch.float32, "cpu"), plan)
     out = torch.full(trimap.shape, -1.0)
     with torch.inference_mode():
-        task.run([Frame(image, trimap, out)], lambda share: None)
+        compute(setting, [Frame(image, trimap, out)], lambda share: None)
     return out
 
 
@@ -87,7 +85,7 @@ def test_taps_before_the_enlargement_are_the_convolution(height, width, details,
     conv = torch.nn.Conv2d(details + features, 7, 3, padding=1, bias=bias)
     detail, x = torch.randn(1, details, 2 * height, 2 * width), torch.randn(1, features, height, width)
     expected = conv(torch.cat([detail, F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)], dim=1))
-    run = Execution()
+    run = Context()
     assert_close(convolved(detail, x, conv, run), expected, 1e-5)
     assert_close(conv(joined(detail, x, run)), expected, 1e-5)
 
@@ -191,8 +189,7 @@ def strided_attention(layer: VitDetLayer, x: torch.Tensor) -> torch.Tensor:
         for column in (0, 1):
             part = normed[:, row::2, column::2]
             queries, keys, values = attention_.split(part, part.shape[1:3])
-            relative = attention_.positions(part.shape[1:3], part, Execution())
-            found, _ = attention_reference(queries, keys, values, relative)
+            found = attention_.probabilities(queries, keys, part.shape[1:3]) @ values
             result[:, row::2, column::2] = attention_.join(found, part.shape, part.shape[1:3])
     return result
 
@@ -206,9 +203,9 @@ def test_the_grid_strategy_is_matte_anythings():
     expected = expected + layer.mlp(layer.norm2(expected))
     expected = layer.residual(expected)
     for piece, scores in ((10**7, 10**7), (1, 1)):
-        found = layer.infer(x.clone(), Execution(piece, scores, strided=True))
+        found = bands.run_block(layer, x.clone(), Context(piece, scores, strided=True))
         assert_close(found, expected, 2e-5)
-    assert float((layer(x, Execution()) - expected).abs().max()) > 0.01  # it is another function
+    assert float((layer(x) - expected).abs().max()) > 0.01  # it is another function
 
 
 @pytest.mark.parametrize("strided", [False, True])
@@ -216,28 +213,29 @@ def test_the_grid_strategy_is_matte_anythings():
 def test_work_reported_is_the_work_foreseen(kind, strided):
     image, trimap = scene(130, 100, 1, kind)
     shares = []
-    task = FrameTask(MODEL, 130, 100, CPU, torch.float32, strided=strided)
+    footprint = footprint_of(MODEL.net, 130, 100, torch.float32, "cpu", strided=strided)
     with torch.inference_mode():
-        task.run([Frame(image, trimap, torch.empty(130, 100))], shares.append)
+        compute(Setting(MODEL, CPU, footprint, make_plan(footprint)), [Frame(image, trimap, torch.empty(130, 100))],
+                shares.append)
     assert shares == sorted(shares) and len(shares) > 10
     assert abs(shares[-1] - 1) < 0.1
 
 
 def test_work_of_a_block_by_hand():
-    config = small_config(num_hidden_layers=1, window_block_indices=[], residual_block_indices=[]).vitdet
+    changes = {"num_hidden_layers": 1, "window_block_indices": [], "residual_block_indices": []}
+    config = small_config(**changes).architecture().transformer
     tokens, c = 6 * 4, 48
     expected = tokens * c * 4 * 256 + tokens * 4 * c * c + tokens * 8 * c * c + 2 * tokens * tokens * c
-    assert transformer_work(config, (6, 4), tokens, False) == expected
+    assert transformer_macs(config, (6, 4), tokens, False) == expected
 
 
 @torch.inference_mode()
 def test_only_what_is_needed_is_computed(monkeypatch):
     """One unknown pixel: the last block attends from a few tokens, the decoder does one small tile."""
     queries, areas = [], []
-    layer = MODEL.net.backbone.encoder.layer[3]
-    places = type(layer)._infer_places
-    monkeypatch.setattr(type(layer), "_infer_places",
-                        lambda self, x, run, place: (queries.append(len(place)), places(self, x, run, place))[1])
+    places = bands._global_for
+    monkeypatch.setattr(bands, "_global_for",
+                        lambda layer, x, context, place: (queries.append(len(place)), places(layer, x, context, place)))
     image, trimap = torch.rand(160, 160, 3), torch.ones(160, 160)
     trimap[80, 80] = 0.5
     original = F.conv2d
@@ -255,30 +253,14 @@ def test_only_what_is_needed_is_computed(monkeypatch):
     assert_close(found[80:81, 80:81], whole(MODEL, image, trimap)[80:81, 80:81], 1e-5)
 
 
-def test_kernels_for_few_shapes_alone(monkeypatch):
-    """oneDNN keeps half a megabyte for each shape it meets, and pictures come in many sizes."""
-    shapes: set = set()
-    monkeypatch.setattr(linear, "_shapes", shapes)
-    image, trimap = torch.rand(1, 64, 96, 3), torch.full((64, 96), 0.5)
-    before = matte(MODEL, image, trimap)
-    assert len(shapes) > 2 or not linear._onednn_works()
-    shapes.update((rows, 1, 1) for rows in range(linear.MOST_SHAPES - len(shapes)))
-    matte(MODEL, torch.rand(1, 32, 70, 3), torch.full((32, 70), 0.5))
-    assert len(shapes) == linear.MOST_SHAPES
-    assert matte(MODEL, image, trimap).equal(before)  # what had its kernel keeps it
-    shapes.clear()
-    shapes.update((rows, 1, 1) for rows in range(linear.MOST_SHAPES))
-    assert_close(matte(MODEL, image, trimap), before, 1e-5)
-
-
 @pytest.mark.parametrize("size", [1, 7, 8, 24, 97, 400])
 def test_needed_tokens_come_in_few_numbers(size):
     """The last block's number of tokens would change with every frame's trimap."""
     counts = set()
     for share in torch.linspace(0, 1, 50):
         needed = torch.rand(size) < share
-        found = block._rounded(needed)
+        found = bands._rounded(needed)
         assert len(found.unique()) == len(found) and set(needed.nonzero().flatten().tolist()) <= set(found.tolist())
-        assert len(found) - int(needed.sum()) < -(-size // block.COUNTS)
+        assert len(found) - int(needed.sum()) < -(-size // bands.COUNTS)
         counts.add(len(found))
-    assert len(counts) <= block.COUNTS + 1
+    assert len(counts) <= bands.COUNTS + 1

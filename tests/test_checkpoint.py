@@ -6,22 +6,19 @@ import io
 import json
 import pickle
 import struct
+from copy import deepcopy
 
 import pytest
 import torch
 from nets import assert_close, random_input, random_net, small_config
 from safetensors.torch import load_file, save_file
 
-from vitmatte import VitMatteConfig, VitMatteForImageMatting
-from vitmatte.weights.checkpoint import (
-    canonical_state,
-    find_weights,
-    fold_batch_norm,
-    hub_name,
-    infer_config,
-    load_net,
-    read_tensors,
-)
+from vitmatte import VitMatteConfig, VitMatteForImageMatting, load_net
+from vitmatte.weights.infer_config import infer_config
+from vitmatte.weights.layouts import canonical_state
+from vitmatte.weights.load import find_weights
+from vitmatte.weights.names import hub_name
+from vitmatte.weights.tensors import read_tensors
 
 PIXELS = random_input(96, 80)
 
@@ -58,7 +55,7 @@ def write_all_layouts(net, folder):
     assert len(set(hustvl) - set(state)) > 50
     net.save_pretrained(folder / "hub")
     (folder / "bin").mkdir()
-    (folder / "bin" / "config.json").write_text(net.config.to_json())
+    (folder / "bin" / "config.json").write_text(net.config.to_json_string())
     torch.save(state, folder / "bin" / "pytorch_model.bin")
     torch.save(hustvl, folder / "ViTMatte_S_Com.pth")
     torch.save({"model": hustvl, "iteration": 7}, folder / "detectron2.pth")
@@ -83,7 +80,7 @@ def test_layouts_load_to_the_same_alpha(net, tmp_path, name, folded):
                                      {"use_absolute_position_embeddings": False}], ids=str)
 def test_configuration_is_inferred_from_shapes(changes):
     net = random_net(small_config(**changes))
-    found = infer_config(net.state_dict())
+    found = VitMatteConfig.from_architecture(infer_config(net.state_dict()))
     assert found.to_dict() == {**net.config.to_dict(), "backbone_config": found.vitdet.to_dict()}
     differing = {k for k, v in net.config.vitdet.to_dict().items() if found.vitdet.to_dict()[k] != v}
     assert differing <= {"pretrain_image_size"}  # which leaves no trace without absolute positions
@@ -94,7 +91,8 @@ def test_configuration_is_inferred_from_shapes(changes):
 
 def test_configuration_of_the_default_net_is_inferred():
     expected = VitMatteConfig()
-    found = infer_config(VitMatteForImageMatting(expected, device="meta").state_dict())
+    state = VitMatteForImageMatting(expected, device="meta").state_dict()
+    found = VitMatteConfig.from_architecture(infer_config(state))
     assert found.vitdet.to_dict() | {"out_features": ["stage12"], "out_indices": [12]} == expected.vitdet.to_dict()
 
 
@@ -117,8 +115,8 @@ def test_names_are_renamed_by_whole_segments():
 
 def test_folding_is_exact_in_double_precision():
     net = random_net().double()
-    folded = VitMatteForImageMatting(net.config, folded=True).double().eval()
-    folded.load_state_dict(fold_batch_norm(net.state_dict(), net.config))
+    folded = deepcopy(net)
+    folded.fold()
     assert not any("batch_norm" in name or "running" in name for name in folded.state_dict())
     with torch.inference_mode():
         assert_close(folded(PIXELS.double()).alphas, net(PIXELS.double()).alphas, 1e-12)
@@ -248,7 +246,7 @@ def test_what_does_not_fit_is_named(saved):
 
 
 def test_config_of_another_net_is_noticed(saved):
-    (saved / "config.json").write_text(small_config(window_size=2).to_json())
+    (saved / "config.json").write_text(small_config(window_size=2).to_json_string())
     with pytest.raises(ValueError, match="of another shape"):
         load_net(saved)
 

@@ -35,8 +35,8 @@ def test_json_keeps_everything(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(given))
     config = VitMatteConfig.from_pretrained(tmp_path)
-    assert json.loads(config.to_json()) == given
-    assert VitMatteConfig.from_dict(json.loads(config.to_json())) == config
+    assert json.loads(config.to_json_string()) == given
+    assert VitMatteConfig.from_dict(json.loads(config.to_json_string())) == config
 
 
 def test_lists_are_copied():

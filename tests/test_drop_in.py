@@ -8,10 +8,9 @@ import pickle
 
 import pytest
 import torch
-from nets import assert_close, random_input, random_net, randomise, small_config
+from nets import assert_close, random_input, random_net, small_config
 
 from vitmatte import VitDetBackbone, VitDetConfig, VitDetModel, VitMatteConfig, VitMatteForImageMatting
-from vitmatte.huggingface.net import Net
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +68,11 @@ def test_configurations_copy_and_pickle():
     assert config.backbone_config.hidden_size == 384
 
 
-def test_type_and_labels():
+def test_type():
     config = VitMatteConfig.from_dict({"torch_dtype": "float16"})
     assert config.dtype == config.torch_dtype == torch.float16
     config.dtype = torch.bfloat16
     assert config.to_dict()["torch_dtype"] == "bfloat16"
-    config.num_labels = 3
-    assert config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"} and config.label2id["LABEL_2"] == 2
 
 
 def test_configurations_in_files(folder, tmp_path):
@@ -194,21 +191,16 @@ def test_the_transformer_alone(folder, tmp_path):
     assert_close(output.last_hidden_state, expected, 1e-5)
     assert len(output.hidden_states) == 5 and len(output.attentions) == 4
     assert model(pixels, return_dict=False)[0].shape == expected.shape
-    assert backbone.channels == [48] and backbone.out_feature_channels["stem"] == 48
     backbone.save_pretrained(tmp_path)
     assert_close(VitDetModel.from_pretrained(tmp_path)(pixels).last_hidden_state, expected, 1e-5)
     with pytest.raises(ValueError, match="pixel_values is None"):
         model()
 
 
-def test_fresh_nets_are_initialised_and_again():
+def test_fresh_nets_are_initialised():
     net = VitDetBackbone(small_config().backbone_config)
     first = net.encoder.layer[0].attention.qkv.weight.clone()
     assert 0.01 < first.std() < 0.03
-    with torch.no_grad():
-        randomise(net)
-        net.init_weights()
-    assert 0.01 < net.encoder.layer[0].attention.qkv.weight.std() < 0.03
     assert (net.encoder.layer[0].norm1.weight == 1).all()
     with torch.device("meta"):
         empty = VitMatteForImageMatting(small_config())
@@ -226,23 +218,3 @@ def test_checkpointed_gradients_are_the_same():
         gradients.append({name: p.grad for name, p in net.named_parameters()})
     for name, expected in gradients[0].items():
         assert_close(gradients[1][name], expected, 1e-4 * max(1.0, float(expected.abs().max())))
-
-
-def test_gradients_reach_adapters():
-    net = random_net().requires_grad_(False)
-    assert not net(random_input(96, 96)).alphas.requires_grad
-    net.enable_input_require_grads()
-    assert net(random_input(96, 96)).alphas.requires_grad
-    net.disable_input_require_grads()
-    assert not net(random_input(96, 96)).alphas.requires_grad
-
-
-def test_counts_and_embeddings():
-    net = random_net()
-    whole = net.num_parameters()
-    assert whole == sum(p.numel() for p in net.parameters())
-    projection = net.get_input_embeddings()
-    assert projection is net.backbone.embeddings.projection
-    assert whole - net.num_parameters(exclude_embeddings=True) == sum(p.numel() for p in projection.parameters())
-    assert net.requires_grad_(False).num_parameters(only_trainable=True) == 0
-    assert isinstance(net, Net) and net.base_model is net and not net.can_generate()

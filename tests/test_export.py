@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from vitmatte import MattingModel, VitMatteConfig, export_onnx, export_program, load_model, matte
 from vitmatte.cli.main import main
 from vitmatte.export import program as export
-from vitmatte.export.program import onnx_runner, save_program
+from vitmatte.export.onnx import onnx_runner
+from vitmatte.export.program import save_program
 from vitmatte.export.subject import Subject
 from vitmatte.export.traceable import TraceableMatte, TraceableNet, _cubic, _triangle, resampling
-from vitmatte.huggingface.processing import HUB_MEAN, HUB_STD
-from vitmatte.inference.preprocessing import Preprocessing
+from vitmatte.inference.preprocessing import HUB_MEAN, HUB_STD, Preprocessing
 
 ROOT = Path(__file__).parents[1]
 MOST_APART = 1e-4

@@ -11,9 +11,9 @@ from nets import SPREAD, assert_close, random_input, randomise
 from timm_alone import import_timm
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting, load_model, matte
-from vitmatte.inference.frames import footprint_of
-from vitmatte.inference.plan import MemoryLimitError, make_plan
-from vitmatte.model.external import ForeignBackbone
+from vitmatte.inference import frames
+from vitmatte.inference.plan import MemoryLimitError, footprint_of, make_plan
+from vitmatte.model.external import ExternalBackbone
 from vitmatte.model.external_libraries import widen
 
 transformers = pytest.importorskip("transformers")
@@ -127,7 +127,7 @@ def test_timm_says_what_it_cannot(timm):
 @pytest.mark.parametrize("stride", [4, 8, 14, 16, 32])
 def test_maps_of_any_stride_come_to_their_place(stride):
     """A map that holds where its places are, in pixels, says so at the decoder's places too."""
-    runner = object.__new__(ForeignBackbone)
+    runner = object.__new__(ExternalBackbone)
     runner.stride = 16
     count = -(-224 // stride) + 1
     centres = (torch.arange(count) + 0.5) * stride
@@ -146,10 +146,10 @@ def test_maps_of_any_stride_come_to_their_place(stride):
 ])
 def test_matte_with_other_strides_and_several_maps(backbone, hidden, strides, tmp_path):
     net = net_of(backbone, hidden)
-    assert net.foreign.strides == strides
+    assert net.external.strides == strides
     pixels = random_input(64, 96)
     with torch.no_grad():
-        features = net.features(pixels).feature_maps
+        features = [net.external(pixels)]
         assert [list(x.shape) for x in features] == [[1, hidden, 4, 6]]
         plain = net(pixels).alphas
     net.save_pretrained(tmp_path)
@@ -183,17 +183,17 @@ def test_interruption_reaches_inside():
 
 
 def load_model_of(net):
-    from vitmatte.inference.frames import MattingModel
+    from vitmatte import MattingModel
     from vitmatte.inference.preprocessing import Preprocessing
 
     return MattingModel(net.requires_grad_(False), Preprocessing())
 
 
-def test_out_of_memory_moves_it_to_smaller_tiles():
+def test_out_of_memory_moves_it_to_smaller_tiles(monkeypatch):
     model = load_model_of(net_of(convnext(), 24))
     image, trimap = torch.rand(1, 96, 96, 3), torch.full((96, 96), 0.5)
     expected = matte(model, image, trimap)
-    whole, calls = model.net.decoder.infer, []
+    whole, calls = frames.decoded_tile, []
 
     def fails_once(*args, **kwargs):
         calls.append(1)
@@ -201,7 +201,7 @@ def test_out_of_memory_moves_it_to_smaller_tiles():
             raise RuntimeError("out of memory")
         return whole(*args, **kwargs)
 
-    model.net.decoder.infer = fails_once
+    monkeypatch.setattr(frames, "decoded_tile", fails_once)
     assert_close(matte(model, image, trimap), expected, 1e-5)
     assert len(calls) > 1
 
@@ -210,7 +210,7 @@ def test_the_plan_counts_the_backbone():
     net = net_of(swin(), 48)
     footprint = footprint_of(net, 1024, 1024, torch.float32, "cpu")
     plan = make_plan(footprint)
-    assert plan.peak_bytes > 1024 * 1024 * net.foreign.numbers * 4
+    assert plan.peak_bytes > 1024 * 1024 * net.external.largest * 4
     with pytest.raises(MemoryLimitError, match="takes at least"):
         make_plan(footprint, memory_limit=20_000_000)
 
@@ -234,7 +234,7 @@ def test_three_channels_become_four(pretrained, tmp_path):
     assert bool((weight[:, 3] == 0).all()) == pretrained
     pixels = random_input(64, 64)
     with torch.no_grad():
-        found, expected = net.features(pixels).feature_maps[0], three(pixels[:, :3]).feature_maps[0]
+        found, expected = net.external(pixels), three(pixels[:, :3]).feature_maps[0]
     assert torch.allclose(found, expected, atol=1e-5) == pretrained
     net.save_pretrained(tmp_path / "net")
     read = VitMatteForImageMatting.from_pretrained(tmp_path / "net")

@@ -17,8 +17,8 @@ from nets import random_net, small_config
 from safetensors.torch import save
 from test_checkpoint import hustvl_name
 
-from vitmatte.huggingface.hub_config import CONFIG_NAME
-from vitmatte.weights.checkpoint import load_net
+from vitmatte import load_net
+from vitmatte.weights.config_file import CONFIG_NAME
 
 NET = random_net(small_config(num_hidden_layers=2, window_block_indices=[0], residual_block_indices=[1],
                               hidden_size=12, num_attention_heads=2))
@@ -49,7 +49,7 @@ def write(folder: Path, name: str, content: bytes, config: bool = False) -> Path
     emptied(folder)
     (folder / name).write_bytes(content)
     if config:
-        (folder / CONFIG_NAME).write_text(NET.config.to_json())
+        (folder / CONFIG_NAME).write_text(NET.config.to_json_string())
     return folder / name
 
 

@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from nets import small_config
 from test_fuzz_checkpoints import LAYOUTS, NET, check_net, write
 
-from vitmatte import VitMatteConfig, VitMatteImageProcessor
-from vitmatte.huggingface.hub_config import CONFIG_NAME
+from vitmatte import VitMatteConfig, VitMatteImageProcessor, load_net
 from vitmatte.inference.preprocessing import Preprocessing
-from vitmatte.model.config import PREPROCESSOR_NAME
 from vitmatte.training.recipe import Recipe, read_recipe
-from vitmatte.weights.checkpoint import load_net
+from vitmatte.weights.config_file import CONFIG_NAME, PREPROCESSOR_NAME
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = st.sampled_from((0, 1, -1, 2, 3, 12, 16, 31, 96, 10**4, 10**9, 2**31, 2**63, 10**20, 0.5, -0.0, 1e-300,
@@ -70,7 +68,7 @@ def test_configs(tmp_path, changes, folded):
     also = (NotImplementedError,)  # what a config.json may ask for and is not built; the message says what
     outcome, config = judged(lambda: VitMatteConfig.from_pretrained(described), described)
     if outcome == "right":
-        assert VitMatteConfig.from_dict(json.loads(config.to_json())).to_json() == config.to_json()
+        assert VitMatteConfig.from_dict(json.loads(config.to_json_string())).to_json_string() == config.to_json_string()
     outcome, net = judged(lambda: load_net(tmp_path, folded=folded), *((path, described) if outcome == "right" else ()),
                           also=also)
     if outcome == "right":
@@ -81,7 +79,7 @@ def test_configs(tmp_path, changes, folded):
 
 
 TEXTS = {
-    "config": small_config().to_json().encode(),
+    "config": small_config().to_json_string().encode(),
     "preprocessor": dumped(VitMatteImageProcessor().to_dict()),
     "deep": b'{"a":' * 50_000,
     "list": b"[]",

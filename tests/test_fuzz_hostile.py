@@ -17,7 +17,7 @@ from fuzz import fuzzed, judged
 from hypothesis import strategies as st
 from test_fuzz_checkpoints import HUSTVL, LAYOUTS, STATE, check_net, pickled, write
 
-from vitmatte.weights.checkpoint import load_net
+from vitmatte import load_net
 
 pytestmark = [pytest.mark.filterwarnings("ignore:Detected pickle protocol"),
               pytest.mark.filterwarnings("ignore:Duplicate name"),

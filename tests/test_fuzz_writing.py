@@ -19,17 +19,16 @@ from PIL import Image
 from test_fuzz_checkpoints import NET
 from test_fuzz_configs import NETS
 
-from vitmatte import VitMatteImageProcessor, image_files
+from vitmatte import VitMatteImageProcessor, image_files, load_net
 from vitmatte.cli import main as cli
-from vitmatte.model.config import VitMatteConfig
 from vitmatte.training import state
 from vitmatte.training.publish import publish
 from vitmatte.training.recipe import Recipe, Source
-from vitmatte.weights.checkpoint import load_net
+from vitmatte.weights.config_file import matting_config
 
 PLANE, CUTOUT = torch.rand(64, 64), torch.rand(64, 64, 4)
 TRIMAP = (PLANE * 3).floor().clamp(max=2) / 2
-RECIPE = Recipe([Source("fg")], [Source("bg")], VitMatteConfig.from_dict(NETS), "run")
+RECIPE = Recipe([Source("fg")], [Source("bg")], matting_config(NETS), "run")
 TRAINING = state.fresh(RECIPE, torch.device("cpu"))
 
 

@@ -17,7 +17,7 @@ from vitmatte import cut_out, image_files, load_model, make_trimap, matte, repla
 from vitmatte.cli.main import main
 from vitmatte.compositing.blend import FITS, colour
 from vitmatte.compositing.overlay import tint
-from vitmatte.huggingface.pretrained import save_net
+from vitmatte.weights.save import save_net
 
 BY_ID = {node.GET_SCHEMA().node_id: node for node in pack.load()[1]}
 LIMITS = [0, 0, 1, 40, 4096, -1]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from nets import random_input, small_config
 
+from vitmatte import VitMatteForImageMatting
 from vitmatte.model.loss import LossWeights, gradient_difference, laplacian_difference, masked_difference, matting_loss
-from vitmatte.model.vitmatte import VitMatteForImageMatting
 
 
 def plane(*rows):

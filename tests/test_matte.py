@@ -10,8 +10,8 @@ from nets import SPREAD, assert_close, random_net
 from safetensors.torch import load_file
 
 from vitmatte import MattingModel, load_model, make_trimap, matte
-from vitmatte.huggingface.pretrained import save_net
 from vitmatte.inference.preprocessing import Preprocessing
+from vitmatte.weights.save import save_net
 
 GOLDEN = Path(__file__).parent / "data" / "golden.safetensors"
 

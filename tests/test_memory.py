@@ -14,18 +14,21 @@ from hypothesis import strategies as st
 from nets import assert_close, random_net, small_config
 
 from vitmatte import MattingModel, VitMatteConfig, matte
-from vitmatte.inference.frames import Frame, FrameTask, in_float32
+from vitmatte.inference import bands, frames
+from vitmatte.inference.frames import Frame, Setting
 from vitmatte.inference.plan import (
+    MIN_BAND,
+    MIN_CHUNK,
     SIDES,
-    SMALLEST_PIECE,
-    SMALLEST_SCORES,
     Footprint,
     MemoryLimitError,
+    footprint_of,
     make_plan,
     smaller,
 )
 from vitmatte.inference.preprocessing import Preprocessing
-from vitmatte.model.decoder import DetailCapture
+from vitmatte.inference.retry import Policy, compute_with_retries
+from vitmatte.model.vitmatte import plain_copy
 
 MODEL = MattingModel(random_net(), Preprocessing())
 MEBI = 2**20
@@ -83,7 +86,7 @@ def test_smaller_plans_end_with_the_smallest():
     peaks = [plan.peak_bytes for plan in plans]
     assert peaks == sorted(peaks, reverse=True) and len(plans) < 30
     last = plans[-1]
-    assert (last.piece_bytes, last.score_bytes, last.side) == (SMALLEST_PIECE, SMALLEST_SCORES, SIDES[-1])
+    assert (last.band_bytes, last.chunk_bytes, last.side) == (MIN_BAND, MIN_CHUNK, SIDES[-1])
     assert list(smaller(last, footprint)) == []
 
 
@@ -98,7 +101,7 @@ def test_larger_frames_take_more():
 
 def test_the_limit_changes_nothing_but_the_memory():
     image, trimap = torch.rand(1, 200, 150, 3), torch.full((1, 200, 150), 0.5)
-    footprint = Footprint(MODEL.net.config, 200, 150)
+    footprint = Footprint(MODEL.net.architecture, 200, 150)
     least = list(smaller(make_plan(footprint), footprint))[-1]
     expected = matte(MODEL, image, trimap)
     assert_close(matte(MODEL, image, trimap, memory_limit=least.peak_bytes), expected, 1e-5)
@@ -130,31 +133,25 @@ def test_out_of_memory_is_survived_with_the_same_alpha(monkeypatch, place, times
     expected = matte(MODEL, image, trimap)
     freed, faults = [], []
     if place != "decoder":
-        from vitmatte.model import block
-        faults.append(Fault(block.attention, times, error))
-        monkeypatch.setattr(block, "attention", faults[-1])
+        faults.append(Fault(bands.attention, times, error))
+        monkeypatch.setattr(bands, "attention", faults[-1])
     if place != "attention":
-        real, fault = DetailCapture.infer, Fault(lambda self, *a: real(self, *a), times, error)
-        faults.append(fault)
-        monkeypatch.setattr(DetailCapture, "infer", lambda self, *a: fault(self, *a))
+        faults.append(Fault(frames.decoded_tile, times, error))
+        monkeypatch.setattr(frames, "decoded_tile", faults[-1])
     found = matte(MODEL, image, trimap, free_memory=lambda: freed.append(1))
     assert all(fault.left == 0 for fault in faults) and len(freed) == times * len(faults)
     assert_close(found, expected, 1e-5)
 
 
 def test_other_errors_are_not_swallowed(monkeypatch):
-    from vitmatte.model import block
-
-    monkeypatch.setattr(block, "attention", Fault(block.attention, 1, RuntimeError("shapes do not match")))
+    monkeypatch.setattr(bands, "attention", Fault(bands.attention, 1, RuntimeError("shapes do not match")))
     with pytest.raises(RuntimeError, match="shapes do not match"):
         matte(MODEL, torch.rand(1, 64, 64, 3), torch.full((64, 64), 0.5))
 
 
 def test_memory_that_never_suffices_is_an_error(monkeypatch):
-    from vitmatte.model import block
-
-    fault = Fault(block.attention, 10**6)
-    monkeypatch.setattr(block, "attention", fault)
+    fault = Fault(bands.attention, 10**6)
+    monkeypatch.setattr(bands, "attention", fault)
     with pytest.raises(torch.cuda.OutOfMemoryError):
         matte(MODEL, torch.rand(1, 64, 64, 3), torch.full((64, 64), 0.5))
     assert 10**6 - fault.left >= 3  # it was tried in smaller pieces first
@@ -164,29 +161,31 @@ def test_at_last_the_cpu(monkeypatch, caplog):
     """A stand-in for a full card: whatever runs there fails, and a copy of the net on the CPU does the frame."""
     image, trimap = torch.rand(70, 90, 3), torch.full((70, 90), 0.5)
     expected = matte(MODEL, image[None], trimap)[0]
-    task = FrameTask(MODEL, 70, 90, torch.device("cuda"), torch.float16, free_memory=lambda: None)
-    real, devices = FrameTask._compute, []
+    footprint = footprint_of(MODEL.net, 70, 90, torch.float16, "cuda")
+    setting = Setting(MODEL, torch.device("cuda"), footprint, make_plan(footprint))
+    real, devices = frames._compute_group, []
 
-    def compute(self, net, device, *rest):
-        devices.append(device.type)
-        if device.type == "cuda":
+    def compute(setting, group, step):
+        devices.append(setting.device.type)
+        if setting.device.type == "cuda":
             raise torch.cuda.OutOfMemoryError(OUT_OF_MEMORY)
-        assert net is not MODEL.net and net.dtype == torch.float32
-        real(self, net, device, *rest)
+        assert setting.model.net is not MODEL.net and setting.model.net.dtype == torch.float32
+        real(setting, group, step)
 
-    monkeypatch.setattr(FrameTask, "_compute", compute)
+    monkeypatch.setattr(frames, "_compute_group", compute)
     out = torch.zeros(70, 90)
     with torch.inference_mode():
-        task.run([Frame(image, trimap, out)], lambda share: None)
+        after = compute_with_retries(setting, [Frame(image, trimap, out)], lambda share: None,
+                                     Policy(free_memory=lambda: None))
     assert devices.count("cuda") > 3 and devices[-1] == "cpu" and devices.count("cpu") == 1
     assert "on the CPU" in caplog.text
     assert_close(out, expected, 1e-5)
-    assert task.device.type == "cuda"  # the next frame has its chance there
+    assert after.device.type == "cuda"  # the next frame has its chance there
 
 
 def test_the_copy_on_the_cpu_is_the_same_net():
     half = MattingModel(random_net().half(), Preprocessing())
-    copy = in_float32(half.net, "cpu")
+    copy = plain_copy(half.net, device="cpu", dtype=torch.float32)
     assert copy.dtype == torch.float32 and half.net.dtype == torch.float16
     for name, value in copy.state_dict().items():
         assert value.equal(half.net.state_dict()[name].to(value.dtype)), name
@@ -195,7 +194,7 @@ def test_the_copy_on_the_cpu_is_the_same_net():
 def test_frames_together_are_frames_one_by_one():
     image, trimap = torch.rand(7, 60, 50, 3), torch.randint(0, 3, (7, 60, 50)) / 2
     trimap[3] = 1.0  # one without anything to do
-    assert make_plan(Footprint(MODEL.net.config, 60, 50), count=7).frames == 7
+    assert make_plan(Footprint(MODEL.net.architecture, 60, 50), count=7).frames == 7
     together = matte(MODEL, image, trimap)
     single = torch.cat([matte(MODEL, image[i:i + 1], trimap[i:i + 1]) for i in range(7)])
     assert_close(together, single, 1e-5)

@@ -7,25 +7,28 @@ import torch
 from nets import assert_close, random_input, random_net, small_config
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting
-from vitmatte.model.attention import RelativePositions, attention, attention_reference, query_blocks, relative_table
+from vitmatte.inference.attention import OffsetTables, attention, query_blocks
+from vitmatte.inference.bands import transformer_features
+from vitmatte.inference.context import Context
+from vitmatte.model.attention import RelativePositions, attention_probabilities, relative_table
 from vitmatte.model.block import drop_path
-from vitmatte.model.execution import Execution
 
 GRIDS = [(1, 1), (1, 7), (5, 3), (8, 8), (6, 11)]
 
 
 def random_attention(grid, groups=3, dim=10, seed=0):
-    """(queries, keys, values, relative positions) for a grid."""
+    """(queries, keys, values, relative positions by pair, and by offset) for a grid."""
     generator = torch.Generator().manual_seed(seed)
     queries, keys, values = torch.randn(3, groups, grid[0] * grid[1], dim, generator=generator)
     tables = [torch.randn(2 * length - 1, dim, generator=generator) for length in grid]
-    return queries, keys, values, RelativePositions(*map(relative_table, tables, grid))
+    return queries, keys, values, RelativePositions(*map(relative_table, tables, grid)), OffsetTables(*tables)
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 def test_reference_is_the_formula(grid):
-    queries, keys, values, relative = random_attention(grid)
-    found, probabilities = attention_reference(queries, keys, values, relative)
+    queries, keys, values, relative, _ = random_attention(grid)
+    probabilities = attention_probabilities(queries, keys, relative)
+    found = probabilities @ values
     height, width = grid
     for g in range(3):
         for i in range(height * width):
@@ -40,17 +43,17 @@ def test_reference_is_the_formula(grid):
 
 
 @pytest.mark.parametrize("with_relative", [True, False])
-@pytest.mark.parametrize("piece_bytes", [1, 64, 300, 1000, 10**6])
+@pytest.mark.parametrize("chunk_bytes", [1, 64, 300, 1000, 10**6])
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 @torch.inference_mode()
-def test_any_chunk_gives_the_same(grid, piece_bytes, with_relative):
-    queries, keys, values, relative = random_attention(grid)
-    relative = relative if with_relative else None
-    run = Execution(score_bytes=piece_bytes)
-    expected, _ = attention_reference(queries, keys, values, relative)
-    assert_close(attention(queries, keys, values, relative, grid, run=run), expected, 2e-6)
+def test_any_chunk_gives_the_same(grid, chunk_bytes, with_relative):
+    queries, keys, values, relative, tables = random_attention(grid)
+    relative, tables = (relative, tables) if with_relative else (None, None)
+    context = Context(chunk_bytes=chunk_bytes)
+    expected = attention_probabilities(queries, keys, relative) @ values
+    assert_close(attention(queries, keys, values, tables, grid, context=context), expected, 2e-6)
     place = torch.randperm(grid[0] * grid[1])[: 1 + grid[0] * grid[1] // 2].sort().values
-    some = attention(queries[:, place], keys, values, relative, grid, place=place, run=run)
+    some = attention(queries[:, place], keys, values, tables, grid, place=place, context=context)
     assert_close(some, expected[:, place], 2e-6)
 
 
@@ -66,20 +69,28 @@ def test_query_blocks_cover_the_grid_in_order(grid, most):
 
 def test_scores_are_never_all_there():
     """No tensor that attention makes is larger than a chunk of scores, a 192nd of all of them."""
-    queries, keys, values, relative = random_attention((32, 32), dim=4)
+    queries, keys, values, _, tables = random_attention((32, 32), dim=4)
     with torch.inference_mode(), torch.profiler.profile(profile_memory=True) as profile:
-        attention(queries, keys, values, relative, (32, 32), run=Execution(score_bytes=2**16))
+        attention(queries, keys, values, tables, (32, 32), context=Context(chunk_bytes=2**16))
     assert max(event.cpu_memory_usage for event in profile.events()) <= 2**16
 
 
-def test_relative_tables_are_resized_once_a_run():
-    net = random_net()
-    run = Execution()
+def features_of(net, pixels, context):
+    """The transformer's feature map in bounded memory."""
+    def region(rows, columns):
+        return pixels[..., slice(*rows), slice(*columns)]
+
     with torch.inference_mode():
-        net(random_input(64, 96), run=run)
-        made = dict(run.tables)
-        net(random_input(64, 96), run=run)
-    assert made and all(run.tables[key] is made[key] for key in made) and len(run.tables) == len(made)
+        return transformer_features(net.backbone, region, len(pixels), (pixels.shape[2] // 16, pixels.shape[3] // 16),
+                                    context)
+
+
+def test_relative_tables_are_resized_once_a_run():
+    net, context = random_net(), Context()
+    features_of(net, random_input(64, 96), context)
+    made = dict(context.tables)
+    features_of(net, random_input(64, 96), context)
+    assert made and all(context.tables[key] is made[key] for key in made) and len(context.tables) == len(made)
 
 
 def test_step_is_called_and_may_end_the_run():
@@ -88,13 +99,13 @@ def test_step_is_called_and_may_end_the_run():
 
     calls = []
 
-    def step(work):
+    def step(macs):
         calls.append(None)
         if len(calls) == 3:
             raise Stop
 
-    with torch.inference_mode(), pytest.raises(Stop):
-        random_net()(random_input(96, 96), run=Execution(piece_bytes=4096, step=step))
+    with pytest.raises(Stop):
+        features_of(random_net(), random_input(96, 96), Context(band_bytes=4096, step=step))
     assert len(calls) == 3
 
 

@@ -39,16 +39,6 @@ def test_a_refused_value_changes_nothing(name, value):
     assert config.to_dict() == before
 
 
-def test_dicts_names_and_labels_of_configurations():
-    config = small_config()
-    assert config.to_diff_dict() == config.to_dict() and isinstance(config.to_diff_dict()["backbone_config"], dict)
-    assert set(config) == set(config.to_dict())
-    labelled = VitDetConfig(id2label={0: "label"}, label2id={"label": "0"})
-    assert labelled.id2label == {0: "label"} and labelled.label2id == {"label": "0"}
-    labelled.num_labels = 3
-    assert len(labelled.id2label) == len(labelled.label2id) == 3
-
-
 def test_nets_are_exported_as_they_are():
     """transformers' outputs are known to torch.export, and so must these be."""
     net, pixels = random_net(small_config()), random_input(32, 64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from copy import deepcopy
 
 import pack
 import pytest
@@ -11,14 +12,13 @@ import torch
 from nets import SPREAD, assert_close, random_net
 from test_model import random_attention
 
-from vitmatte import MattingModel, load_model, matte
-from vitmatte.inference.frames import NotFiniteError, in_float32
+from vitmatte import MattingModel, VitMatteForImageMatting, load_model, matte
+from vitmatte.inference.attention import _biases
+from vitmatte.inference.context import Context
+from vitmatte.inference.frames import NotFiniteError
 from vitmatte.inference.plan import Footprint, make_plan
 from vitmatte.inference.preprocessing import Preprocessing
-from vitmatte.model.attention import _biases
-from vitmatte.model.execution import Execution
-from vitmatte.model.vitmatte import VitMatteForImageMatting
-from vitmatte.weights.checkpoint import fold_batch_norm
+from vitmatte.model.vitmatte import plain_copy
 
 BLOCK = "backbone.encoder.layer.1."
 HEAD = "decoder.matting_head.matting_convs."
@@ -40,9 +40,13 @@ TRIMAP[:, :9] = 1
 
 
 def folded(net: VitMatteForImageMatting) -> VitMatteForImageMatting:
-    made = VitMatteForImageMatting(net.config, folded=True, device="meta")
-    made.load_state_dict(fold_batch_norm(net.state_dict(), net.config), assign=True)
+    made = deepcopy(net)
+    made.fold()
     return made.eval().requires_grad_(False)
+
+
+def in_float32(net: VitMatteForImageMatting) -> torch.nn.Module:
+    return plain_copy(net, device="cpu", dtype=torch.float32)
 
 
 def model_of(net: VitMatteForImageMatting) -> MattingModel:
@@ -66,7 +70,7 @@ def too_large(request):
 def test_an_overflow_is_computed_in_float32(too_large, caplog):
     found = matte(model_of(too_large), IMAGE, TRIMAP)
     assert "float16 overflowed in a picture of 32x30" in caplog.text
-    assert_close(found, matte(model_of(in_float32(too_large, "cpu")), IMAGE, TRIMAP), 1e-5)
+    assert_close(found, matte(model_of(in_float32(too_large)), IMAGE, TRIMAP), 1e-5)
     assert too_large.dtype == torch.float16
 
 
@@ -93,17 +97,17 @@ def test_what_hides_an_overflow_does_not_hide_it(caplog):
         caplog.clear()
         found = matte(model_of(net.half()), torch.ones_like(IMAGE), TRIMAP)
         assert "float16 overflowed" in caplog.text
-        assert_close(found, matte(model_of(in_float32(net, "cpu")), torch.ones_like(IMAGE), TRIMAP), 1e-5)
+        assert_close(found, matte(model_of(in_float32(net)), torch.ones_like(IMAGE), TRIMAP), 1e-5)
 
 
 def test_a_memory_limit_holds_for_float32_as_well_as_it_can(caplog):
     net = folded(random_net())
     net.state_dict()[f"{HEAD}0.weight"].mul_(5e4)
     net = net.half()
-    least = make_plan(Footprint(net.config, 30, 32, torch.float16)).peak_bytes  # of one frame, so one by one
+    least = make_plan(Footprint(net.architecture, 30, 32, torch.float16)).peak_bytes  # of one frame, so one by one
     found = matte(model_of(net), IMAGE, TRIMAP, memory_limit=least)
     assert caplog.text.count("float16 overflowed") == 1  # what follows begins in float32
-    assert_close(found, matte(model_of(in_float32(net, "cpu")), IMAGE, TRIMAP), 1e-5)
+    assert_close(found, matte(model_of(in_float32(net)), IMAGE, TRIMAP), 1e-5)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -129,11 +133,11 @@ def test_weights_beyond_float16_are_told_when_loading(tmp_path):
 @pytest.mark.parametrize("place", [None, torch.tensor([0, 2, 3, 7, 11])])
 def test_relative_terms_whose_sum_would_overflow_are_noticed(place):
     """On a GPU scores are float16; two terms of 40,000 make an infinite sum, of -40,000 a token that is not seen."""
-    queries, _, _, relative = random_attention((3, 4), 2)
+    queries, _, _, _, relative = random_attention((3, 4), 2)
     queries = (queries if place is None else queries[:, place]).half()
     relative = type(relative)(relative.rows.half(), relative.columns.half())
     for scale, expected in ((1, False), (20000, True)):
-        run = Execution()
+        run = Context()
         buffer = torch.empty(queries.shape[0] * 12 * 12, dtype=torch.float16)
         for _ in _biases(relative, queries * scale, (3, 4), 12, place, 5, buffer, run):
             pass
@@ -150,4 +154,4 @@ def test_comfyuis_layers_take_the_pictures_precision(caplog):
     with caplog.at_level(logging.WARNING):
         found = matte(model, IMAGE, TRIMAP)
     assert "float16 overflowed" in caplog.text
-    assert_close(found, matte(MattingModel(in_float32(model.net, "cpu"), Preprocessing()), IMAGE, TRIMAP), 1e-5)
+    assert_close(found, matte(MattingModel(in_float32(model.net), Preprocessing()), IMAGE, TRIMAP), 1e-5)

@@ -10,10 +10,8 @@ import pytest
 import torch
 from nets import SPREAD, assert_close, random_net, randomise, small_config
 
-from vitmatte import MattingModel, VitMatteConfig, VitMatteForImageMatting, VitMatteImageProcessor, matte
-from vitmatte.huggingface.processing import HUB_MEAN, HUB_STD
-from vitmatte.inference.preprocessing import Preprocessing
-from vitmatte.model.config import VitDetConfig
+from vitmatte import MattingModel, VitDetConfig, VitMatteConfig, VitMatteForImageMatting, VitMatteImageProcessor, matte
+from vitmatte.inference.preprocessing import HUB_MEAN, HUB_STD, Preprocessing
 
 transformers = pytest.importorskip("transformers")
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from vitmatte.cli import main as cli
 from vitmatte.cli import signals
-from vitmatte.huggingface.pretrained import save_net
+from vitmatte.weights.save import save_net
 
 ROOT = Path(__file__).parents[1]
 COUNT = 24

@@ -14,11 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from test_structure import ROOT
 
-from vitmatte import load_model
+from vitmatte import VitMatteForImageMatting, load_model
 from vitmatte.cli.main import main
 from vitmatte.huggingface.processing import VitMatteImageProcessor
 from vitmatte.inference.preprocessing import IMAGENET_MEAN
-from vitmatte.model.vitmatte import VitMatteForImageMatting
 from vitmatte.training.average import Average
 from vitmatte.training.composites import Compositor, over
 from vitmatte.training.loop import train

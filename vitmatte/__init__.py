@@ -10,16 +10,17 @@ Pictures are [B, H, W, 3], masks, trimaps and mattes [B, H, W], all floating poi
 
 from .compositing.cutout import cut_out, replace_background
 from .compositing.foreground import estimate_foreground
-from .export.program import export_onnx, export_program
+from .export.onnx import export_onnx
+from .export.program import export_program
+from .huggingface.config import VitMatteConfig
+from .huggingface.model import VitMatteForImageMatting, load_net
 from .huggingface.outputs import BackboneOutput, ImageMattingOutput
 from .huggingface.processing import VitMatteImageProcessor, VitMatteImageProcessorFast, VitMatteImageProcessorPil
-from .inference.matting import MattingModel, load_model, matte
-from .model.config import VitMatteConfig
-from .model.vitdet import VitDetBackbone, VitDetModel
-from .model.vitdet_config import VitDetConfig
-from .model.vitmatte import VitMatteForImageMatting
+from .huggingface.vitdet import VitDetBackbone, VitDetModel
+from .huggingface.vitdet_config import VitDetConfig
+from .inference.matting import matte
+from .inference.model import MattingModel, load_model
 from .trimap.make import make_trimap
-from .weights.checkpoint import load_net
 from .weights.download import DownloadError, download
 from .weights.released import RELEASED
 

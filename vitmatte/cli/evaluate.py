@@ -17,7 +17,8 @@ from tqdm import tqdm
 from .. import image_files
 from ..evaluation.metrics import Errors, errors
 from ..files import whole_file
-from ..inference.matting import NORMALIZATIONS, load_model, matte
+from ..inference.matting import matte
+from ..inference.model import NORMALIZATIONS, load_model
 from ..trimap.known import known_areas
 from ..weights import released as models
 

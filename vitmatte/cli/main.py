@@ -21,12 +21,12 @@ from .. import image_files
 from ..checks import check_number
 from ..compositing.blend import FITS, SCREENS, colour
 from ..compositing.cutout import cut_out, replace_background
-from ..export import program as export
-from ..inference.matting import NORMALIZATIONS, STRATEGIES, MattingModel, load_model, matte
-from ..model.execution import PRECISIONS
+from ..inference.context import PRECISIONS
+from ..inference.matting import STRATEGIES, matte
+from ..inference.model import NORMALIZATIONS, MattingModel, load_model
 from ..weights import download as hub
 from ..weights.released import BUNDLED, RELEASED, default_folder, on_disk
-from . import evaluate, trimap_options
+from . import evaluate, export, trimap_options
 from . import train as training_command
 from .batch import Job, jobs_of, run_jobs, without_existing
 from .signals import BROKEN_PIPE, Terminated, forget_output, signals_raise

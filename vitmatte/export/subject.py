@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..inference.frames import MattingModel
 from ..inference.matting import matte
-from ..model.vitdet import VitDetBackbone
-from ..model.vitdet_config import VitDetConfig, pair
-from ..model.vitmatte import VitMatteForImageMatting, net_of
-from ..weights.checkpoint import fold_batch_norm
+from ..inference.model import MattingModel
+from ..model.config import TransformerConfig
+from ..model.vitdet import VitDet
+from ..model.vitmatte import ViTMatte, plain_copy
 from .traceable import TraceableMatte, TraceableNet
 
 if TYPE_CHECKING:
@@ -61,17 +60,19 @@ class Subject:
             fit the patches.
     """
 
-    def __init__(self, model: MattingModel | VitMatteForImageMatting, dtype: torch.dtype | None) -> None:
+    def __init__(self, model: MattingModel | ViTMatte, dtype: torch.dtype | None) -> None:
         net = model.net if isinstance(model, MattingModel) else model
-        if not isinstance(net.backbone, VitDetBackbone):
+        if not isinstance(net.backbone, VitDet):
             raise ValueError(f"the net's backbone is a {type(net.backbone).__name__}; only nets with a ViTDet backbone "
                              "can be exported")
         self.dtype = dtype or net.dtype
         if self.dtype not in MOST_APART:
             raise ValueError(f"dtype is {self.dtype}; expected torch.float32 or torch.float16, which every runtime has")
-        self.config: VitDetConfig = net.backbone.config
-        self.reference, traced = _plain(net, torch.float32), _plain(net, self.dtype)
-        patch = pair(self.config.patch_size)
+        self.config: TransformerConfig = net.backbone.architecture
+        # On the CPU, of torch's own layers, folded.
+        self.reference = plain_copy(net, device="cpu", dtype=torch.float32)
+        traced = plain_copy(net, device="cpu", dtype=self.dtype)
+        patch = self.config.patch_size
         self.step = 2 * patch[0], 2 * patch[1]  # from two tokens a side on, nothing depends on whether a side is 1
         self.preprocessing = model.preprocessing if isinstance(model, MattingModel) else None
         if self.preprocessing and any(self.preprocessing.divisor % step for step in self.step):
@@ -100,7 +101,7 @@ class Subject:
         if self.preprocessing is not None:
             return matte(MattingModel(self.reference, self.preprocessing), inputs["image"], inputs["trimap"])
         with torch.no_grad():
-            return self.reference(inputs["pixel_values"].float()).alphas
+            return self.reference(inputs["pixel_values"].float())
 
     def sizes(self) -> list[tuple[int, int, int]]:
         """(batch, rows, columns) to compare at: smaller and larger than the windows and the grid of pre-training,
@@ -133,13 +134,6 @@ class Subject:
         several = self.config.window_size + 3  # windows on both axes
         with torch.inference_mode(False), torch.enable_grad(), _sizes_left_open():
             return torch.export.export(self.module, (), self.inputs(3, several, several + 2), dynamic_shapes=shapes)
-
-
-def _plain(net: VitMatteForImageMatting, dtype: torch.dtype) -> VitMatteForImageMatting:
-    """The same net on the CPU, of torch's own layers, folded; its tensors are shared where they are that already."""
-    state = {name: value.detach().cpu() for name, value in net.state_dict().items()}
-    state = state if net.folded else fold_batch_norm(state, net.config)
-    return net_of(net.config, state, folded=True, device="cpu", dtype=dtype)
 
 
 @contextmanager

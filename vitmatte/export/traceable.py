@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from ..inference.preprocessing import Preprocessing
 from ..model.block import VitDetAttention, VitDetLayer, VitDetResidual
-from ..model.vitdet import VitDetBackbone
-from ..model.vitmatte import VitMatteForImageMatting
+from ..model.vitdet import VitDet
+from ..model.vitmatte import ViTMatte
 from ..trimap.known import known_areas
 
 Grid = tuple[int, int]  # rows and columns of tokens; symbols while tracing
@@ -62,16 +62,16 @@ class Layout:
 
 
 class TraceableNet(nn.Module):
-    """`VitMatteForImageMatting.forward` of a ViTDet in evaluation mode."""
+    """`ViTMatte.forward` of a ViTDet in evaluation mode."""
 
-    def __init__(self, net: VitMatteForImageMatting) -> None:
+    def __init__(self, net: ViTMatte) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """[B, channels, H, W], sides multiples of the patch size, to alphas [B, 1, H, W] in 0..1."""
-        backbone = cast(VitDetBackbone, self.net.backbone)
-        embeddings, config = backbone.embeddings, backbone.config
+        backbone = cast(VitDet, self.net.backbone)
+        embeddings, config = backbone.embeddings, backbone.architecture
         patches = embeddings.projection(pixel_values)
         grid = patches.shape[2], patches.shape[3]
         x = patches.flatten(2).transpose(1, 2).contiguous()
@@ -79,7 +79,7 @@ class TraceableNet(nn.Module):
             x = x + _positions(embeddings.position_embeddings[0, 1:], embeddings.pretrain_grid, grid)
         whole = Layout(grid, _axes(grid, config.grid))
         windows = _windows(grid, config.window_size) if config.window_size else whole
-        for layer in backbone.encoder.layer[: max(config.out_stages)]:
+        for layer in backbone.encoder.layer[:config.depth]:
             layer = cast(VitDetLayer, layer)
             x = _block(layer, x, grid, windows if layer.attention.window else whole)
         return self.net.decoder(_map(x, grid), pixel_values)
@@ -88,7 +88,7 @@ class TraceableNet(nn.Module):
 class TraceableMatte(nn.Module):
     """`inference.matte`: picture and trimap in, matte out, at any size."""
 
-    def __init__(self, net: VitMatteForImageMatting, preprocessing: Preprocessing) -> None:
+    def __init__(self, net: ViTMatte, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.net, self.preprocessing = TraceableNet(net), preprocessing
         self.dtype = net.dtype

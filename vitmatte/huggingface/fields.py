@@ -1,42 +1,17 @@
-"""Checked fields of a configuration, what it keeps besides them, and reading JSON."""
+"""Checked fields of a documented configuration, and what it keeps besides them."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import wraps
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-MOST_JSON = 2**24  # bytes of a configuration file; real ones have a few thousand
+from ..values import Rule, check_values
+
 TOO_CLOSE = 0.88  # similarity from which an unknown name is taken for a misspelt one
 
 F = TypeVar("F", bound="Fields")
-
-
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The object in a JSON file. Raises ValueError that names the file when it holds none."""
-    size = os.stat(path).st_size
-    if size > MOST_JSON:
-        raise ValueError(f"{path} has {size:,} bytes, too many for a configuration; it is another kind of file")
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a JSON {type(content).__name__}; expected an object")
-    return content
-
-
-def as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """A copy as it would be read back from JSON. Raises ValueError for what JSON does not hold."""
-    try:
-        return json.loads(json.dumps(values))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"a configuration holds what JSON does not: {error}") from error
 
 
 def keeps_unknown(cls: type[F]) -> type[F]:
@@ -65,20 +40,29 @@ def keeps_unknown(cls: type[F]) -> type[F]:
 
 
 class Fields:
-    """What both configurations share. Every message names class, field, value and constraint.
+    """What both documented configurations share. Every message names class, field, value and constraint.
 
-    A field may be assigned later and is checked then; what several of them have to do with each other is checked by
-    `check`, which nets call when they are built. Any other attribute goes to `extra`.
+    A field may be assigned later and is checked then by its rule; whether the fields go together is seen when a net is
+    built. Any other attribute goes to `extra`.
     """
 
     extra: dict[str, Any]
     defaults: ClassVar[dict[str, Any]] = {}  # of attributes that are kept in extra
 
-    def check(self) -> None:
-        """Raises ValueError unless the values go together."""
+    def rules(self) -> dict[str, Rule]:
+        """What each field must be by itself."""
+        return {}
 
-    def _check_values(self) -> None:
-        """Raises ValueError unless each value is what it may be, for itself."""
+    def check_fields(self) -> None:
+        """Raises ValueError unless each field is what it must be by itself; keeps lists as copies."""
+        owner, mine = type(self).__name__, {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        check_values(owner, mine, self.rules())
+        for name, value in mine.items():
+            if isinstance(value, (list, tuple)):
+                object.__setattr__(self, name, list(value))
+
+    def assigned(self, name: str) -> None:
+        """Brings fields that follow from an assigned one up to date."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         mine = {f.name for f in fields(self)}  # type: ignore[arg-type]
@@ -89,14 +73,11 @@ class Fields:
         object.__setattr__(self, name, value)
         if "_ready" in self.__dict__:
             try:
-                self._assigned(name)
-                self._check_values()
+                self.assigned(name)
+                self.check_fields()
             except ValueError:
                 self.__dict__.update(before)  # what followed from the value too
                 raise
-
-    def _assigned(self, name: str) -> None:
-        """Brings fields that follow from an assigned one up to date."""
 
     def __getattr__(self, name: str) -> Any:
         extra = self.__dict__.get("extra", {})
@@ -105,49 +86,3 @@ class Fields:
         if name in self.defaults:
             return self.defaults[name]
         raise AttributeError(f"{type(self).__name__} has no {name!r}")
-
-    def _fail(self, name: str, expected: str) -> None:
-        raise ValueError(f"{type(self).__name__}: {name} is {getattr(self, name)!r:.200}; expected {expected}")
-
-    def _check(self, name: str, ok: Callable[[Any], bool], expected: str) -> None:
-        value = getattr(self, name)
-        try:
-            good = ok(value)
-        except (TypeError, IndexError):
-            good = False
-        if not good:
-            self._fail(name, expected)
-
-    def _check_counts(self, *names: str) -> None:
-        for name in names:
-            self._check(name, lambda v: is_int(v) and v >= 1, "a whole number of at least 1")
-
-    def _check_rates(self, *names: str) -> None:
-        for name in names:
-            self._check(name, lambda v: is_number(v) and 0 <= v < 1, "a number from 0 to below 1")
-
-    def _check_epsilons(self, *names: str) -> None:
-        for name in names:
-            self._check(name, lambda v: is_number(v) and 0 <= v < float("inf"), "a number of at least 0")
-
-    def _check_flags(self, *names: str) -> None:
-        for name in names:
-            self._check(name, lambda v: isinstance(v, bool), "true or false")
-
-    def _as_list(self, name: str, ok: Callable[[Any], bool], expected: str) -> None:
-        """Keeps a copy of a sequence field, so that the caller's list and ours are two."""
-        self._check(name, lambda v: isinstance(v, (list, tuple)) and all(map(ok, v)), expected)
-        object.__setattr__(self, name, list(getattr(self, name)))
-
-
-def is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def is_size(value: Any) -> bool:
-    sides = [value] if is_int(value) else value
-    return len(sides) in (1, 2) and all(is_int(side) and side >= 1 for side in sides) and value is not None

@@ -1,10 +1,10 @@
-"""What transformers' configurations can do besides holding values: config.json, overrides, dtype and labels."""
+"""What scripts do with a configuration besides reading its values: config.json, overrides, dtype."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import fields
 from pathlib import Path
@@ -13,31 +13,22 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from ..files import whole_file
-from .fields import Fields, read_json
-
-CONFIG_NAME = "config.json"
-LABELS = 2  # of transformers' configurations, which all have labels
-
-# What every configuration of transformers answers to, whether or not it says anything about the net.
-COMMON: dict[str, Any] = {
-    "return_dict": True, "output_hidden_states": False, "output_attentions": False, "architectures": None,
-    "problem_type": None, "chunk_size_feed_forward": 0, "is_encoder_decoder": False, "name_or_path": "",
-    "gradient_checkpointing": False,
-}
+from ..values import read_json
+from ..weights.config_file import CONFIG_NAME, check_model_type
+from ..weights.repository import HUB_ARGUMENTS, fetch_file
+from .fields import Fields
 
 C = TypeVar("C", bound="HubConfig")
 
 
 class HubConfig(Fields):
-    """Base of the configurations; see `fields.Fields` for assigning and checking."""
+    """Base of the documented configurations; see `fields.Fields` for assigning and checking."""
 
     model_type: ClassVar[str]
-    defaults = COMMON
-
-    @property
-    def use_return_dict(self) -> bool:
-        """Whether a net gives out an object rather than a tuple."""
-        return bool(self.return_dict)
+    defaults: ClassVar[dict[str, Any]] = {
+        "return_dict": True, "output_hidden_states": False, "output_attentions": False, "gradient_checkpointing": False,
+        "architectures": None, "name_or_path": "",
+    }
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -59,56 +50,16 @@ class HubConfig(Fields):
     def torch_dtype(self, value: torch.dtype | str | None) -> None:
         self.dtype = value
 
-    @property
-    def id2label(self) -> dict[int, str]:
-        """Labels of a classifier, which transformers gives every configuration; of no use to a matte."""
-        given = self.extra.get("id2label") or {i: f"LABEL_{i}" for i in range(LABELS)}
-        return {int(number): label for number, label in given.items()}
-
-    @id2label.setter
-    def id2label(self, value: Mapping[Any, str]) -> None:
-        self.extra["id2label"] = {str(number): label for number, label in value.items()}
-        self.extra["label2id"] = {label: int(number) for number, label in value.items()}
-
-    @property
-    def label2id(self) -> dict[str, Any]:
-        """`id2label` the other way round."""
-        return self.extra.get("label2id") or {label: number for number, label in self.id2label.items()}
-
-    @label2id.setter
-    def label2id(self, value: Mapping[str, Any]) -> None:
-        self.id2label = {number: label for label, number in value.items()}
-        self.extra["label2id"] = dict(value)
-
-    @property
-    def num_labels(self) -> int:
-        """How many labels there are."""
-        return len(self.id2label)
-
-    @num_labels.setter
-    def num_labels(self, value: int) -> None:
-        self.id2label = {i: f"LABEL_{i}" for i in range(value)}
-
     def to_dict(self) -> dict[str, Any]:
         """As written to config.json: every argument, `model_type` and the keys of `extra`."""
         values = {f.name: deepcopy(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
         return {**values.pop("extra"), "model_type": self.model_type, **values}
 
-    def to_diff_dict(self) -> dict[str, Any]:
-        """`to_dict`: what equals a default is not left out, so that a file means the same in every version."""
-        return self.to_dict()
-
-    def __iter__(self) -> Iterator[str]:
-        """Names of all attributes that are written."""
-        return iter(self.to_dict())
-
-    def to_json_string(self, use_diff: bool = True) -> str:
-        """`to_dict` as the text of a config.json; `use_diff` is transformers' and changes nothing: all is written."""
+    def to_json_string(self) -> str:
+        """`to_dict` as the text of a config.json."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
-    to_json = to_json_string
-
-    def to_json_file(self, path: str | os.PathLike[str], use_diff: bool = True) -> None:
+    def to_json_file(self, path: str | os.PathLike[str]) -> None:
         """Writes a config.json, whole or not at all."""
         with whole_file(Path(path)) as target:
             target.write_text(self.to_json_string(), encoding="utf-8")
@@ -123,10 +74,6 @@ class HubConfig(Fields):
         for name, value in values.items():
             setattr(self, name, value)
 
-    def get_text_config(self, **_: Any) -> Any:
-        """The configuration itself: there is none of a text model."""
-        return self
-
     @classmethod
     def from_dict(cls: type[C], values: Mapping[str, Any]) -> C:
         """From the content of a config.json; keys that are no arguments go to `extra`.
@@ -134,9 +81,7 @@ class HubConfig(Fields):
         Raises:
             ValueError: when `model_type` says that it is another model's, or a value is unsupported.
         """
-        if values.get("model_type", cls.model_type) != cls.model_type:
-            raise ValueError(f"{cls.__name__}: model_type is {values['model_type']!r:.200}; expected "
-                             f"{cls.model_type!r}: this is the configuration of another model")
+        check_model_type(values, cls.model_type, cls.__name__)
         known = {f.name for f in fields(cls)} - {"extra"}  # type: ignore[arg-type]
         extra = {k: v for k, v in values.items() if k not in known and k != "model_type"}
         return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)  # type: ignore[call-arg]
@@ -171,8 +116,6 @@ class HubConfig(Fields):
             FileNotFoundError: neither there nor to be had. ValueError: not a configuration of this kind. TypeError: a
             keyword that it does not know.
         """
-        from ..weights.download import HUB_ARGUMENTS, fetch_file
-
         hub = {k: given.pop(k) for k in HUB_ARGUMENTS if k in given}
         path = Path(name_or_path)
         if not path.exists():

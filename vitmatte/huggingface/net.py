@@ -1,18 +1,24 @@
-"""What every net here can do besides computing: loading, saving, placing; with transformers' names for it."""
+"""What the documented nets share: loading, saving, and where they are; with transformers' names for it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ..weights.config_file import CONFIG_NAME
+from ..weights.load import Checkpoint, find_weights, load_state, naming, placed
+from ..weights.repository import HUB_ARGUMENTS, fetch_repository
+from ..weights.save import write_net
+from ..weights.tensors import read_tensors
 from .hub_config import HubConfig
 
-N = TypeVar("N", bound="Net")
+N = TypeVar("N", bound="PretrainedNet")
 
 # What transformers' from_pretrained is also given, and which of its values mean what is done here anyway.
 DONE_ANYWAY: dict[str, tuple[Any, ...]] = {
@@ -23,37 +29,22 @@ DONE_ANYWAY: dict[str, tuple[Any, ...]] = {
 }
 
 
-class Net(nn.Module):
-    """A module with a configuration."""
+class PretrainedNet(nn.Module):
+    """A net with a documented configuration; the base of those classes that scripts load and save."""
 
     config_class: ClassVar[type[HubConfig]]
-    main_input_name = "pixel_values"
-    base_model_prefix = ""
-    supports_gradient_checkpointing = True
     config: Any
-
-    _placed: torch.device | None = None
-    _require_grads: Any = None
     gradient_checkpointing = False
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are; under ComfyUI, where its ModelPatcher says it put them."""
-        return self._placed or next(self.parameters()).device
-
-    @device.setter
-    def device(self, value: torch.device) -> None:
-        self._placed = value
+        """Where the parameters are."""
+        return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the parameters."""
         return next(self.parameters()).dtype
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The net itself: it has no head that could be taken off."""
-        return self
 
     @property
     def is_gradient_checkpointing(self) -> bool:
@@ -68,62 +59,34 @@ class Net(nn.Module):
         """Keeps everything for the backward pass again."""
         self._checkpointing(False)
 
-    # What newer versions of transformers call the three.
-    is_activation_checkpointing = is_gradient_checkpointing
-    activation_checkpointing_enable = gradient_checkpointing_enable
-    activation_checkpointing_disable = gradient_checkpointing_disable
-
-    def enable_input_require_grads(self) -> None:
-        """Lets gradients reach adapters behind frozen weights: what the first layer gives out then asks for them."""
-        self.disable_input_require_grads()
-        if (embeddings := self.get_input_embeddings()) is not None:
-            self._require_grads = embeddings.register_forward_hook(lambda _, __, output: output.requires_grad_(True))
-
-    def disable_input_require_grads(self) -> None:
-        """Takes that back."""
-        if self._require_grads is not None:
-            self._require_grads.remove()
-            self._require_grads = None
-
-    def init_weights(self) -> None:
-        """Fresh weights and running statistics, in place."""
-        for part in self.modules():
-            if callable(fresh := getattr(part, "reset_parameters", None)):
-                fresh()
-
-    def _wanted(self, given: bool | None, name: str) -> bool:
-        """An argument of `forward`; None for what the configuration says."""
-        return bool(getattr(self.config, name) if given is None else given)
-
     def _checkpointing(self, on: bool) -> None:
         for part in self.modules():
             theirs: Any = part
-            if isinstance(part, Net):
+            if isinstance(part, PretrainedNet):
                 part.gradient_checkpointing = on
             elif hasattr(part, "set_grad_checkpointing"):  # timm's
                 theirs.set_grad_checkpointing(on)
             elif getattr(part, "supports_gradient_checkpointing", False):  # transformers'
                 (theirs.gradient_checkpointing_enable if on else theirs.gradient_checkpointing_disable)()
 
-    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Counts the numbers in the parameters."""
-        embeddings = self.get_input_embeddings()
-        without = {id(p) for p in embeddings.parameters()} if exclude_embeddings and embeddings else set()
-        return sum(p.numel() for p in self.parameters()
-                   if (p.requires_grad or not only_trainable) and id(p) not in without)
-
-    def get_input_embeddings(self) -> nn.Module | None:
-        """The layer that turns patches into tokens; None for another library's backbone that has none to give."""
-        return None
-
-    def get_output_embeddings(self) -> None:
-        """There are none."""
-        return
+    def _asked(self, given: bool | None, name: str) -> bool:
+        """An argument of `forward`; None for what the configuration says."""
+        return bool(getattr(self.config, name) if given is None else given)
 
     @classmethod
-    def can_generate(cls) -> bool:
-        """Whether it writes text: no."""
-        return False
+    def _from_file(cls, checkpoint: Checkpoint) -> HubConfig:
+        """The documented configuration of a file in any layout."""
+        beside = checkpoint.described_by or checkpoint.path.with_name(CONFIG_NAME)
+        return cls.config_class.from_json_file(beside)
+
+    @classmethod
+    def _read(cls, path: Path, state: Mapping[str, Tensor] | None) -> Checkpoint:
+        """The tensors of a file, by this net's names; given ones in place of them."""
+        weights = find_weights(path)
+        return Checkpoint(weights, dict(read_tensors(weights) if state is None else state), "hub")
+
+    def placed_at(self, device: torch.device, dtype: torch.dtype | None) -> None:
+        """Called once the weights are loaded to a device in a dtype."""
 
     @classmethod
     def from_pretrained(
@@ -140,7 +103,7 @@ class Net(nn.Module):
         output_loading_info: bool = False,
         **given: Any,
     ) -> Any:
-        """Loads a folder or file in any layout `checkpoint` reads, or a repository of the hub.
+        """Loads a folder or file in any layout `weights.load` reads, or a repository of the hub.
 
         Args:
             pretrained_model_name_or_path: a folder with config.json and weights, a weights file, or a hub id such as
@@ -165,9 +128,6 @@ class Net(nn.Module):
             FileNotFoundError, ValueError: for what is not there or does not fit; the message says which. TypeError: for
             a keyword that is not known.
         """
-        from ..weights.download import HUB_ARGUMENTS, fetch_repository
-        from .pretrained import load_into
-
         if torch.empty(0).device.type == "meta":
             raise RuntimeError(f"{cls.__name__}.from_pretrained stands inside torch.device('meta'), where weights are "
                                "lost; move it out")
@@ -186,8 +146,8 @@ class Net(nn.Module):
             path = path / subfolder if path.exists() else fetch_repository(named, subfolder=subfolder, **hub)
         if isinstance(config, (str, os.PathLike)):
             config = cls.config_class.from_pretrained(config)
-        net, mismatched = load_into(cls, path, config=config, overrides=given, dtype=kind, device=device,
-                                    state=state_dict, keep_fresh=ignore_mismatched_sizes)
+        net, mismatched = _load(cls, path, config=config, overrides=given, dtype=kind, device=device,
+                                state=state_dict, keep_fresh=ignore_mismatched_sizes)
         if not output_loading_info:
             return net
         return net, {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": mismatched, "error_msgs": []}
@@ -214,8 +174,6 @@ class Net(nn.Module):
             ValueError: for a folded net, whose BatchNorms are gone, and for what is not done. TypeError: a keyword that
             is not known.
         """
-        from .pretrained import save_net
-
         if not safe_serialization:
             raise ValueError("safe_serialization is False; pickles are not written. transformers reads safetensors too")
         if push_to_hub:
@@ -223,7 +181,35 @@ class Net(nn.Module):
                              "folder_path=...)")
         if unknown:
             raise TypeError(f"save_pretrained: unknown arguments {', '.join(sorted(unknown))}")
-        save_net(self, save_directory, state_dict)
+        state = self.state_dict() if state_dict is None else state_dict
+        described = {"architectures": [type(self).__name__], **self.config.to_dict()}
+        write_net(state, described, save_directory, folded=getattr(self, "folded", False))
+
+
+def _load(
+    kind: type[N], path: Path | None, *, config: Any, overrides: Mapping[str, Any], dtype: torch.dtype | None,
+    device: torch.device, state: Mapping[str, Tensor] | None, keep_fresh: bool,
+) -> tuple[N, set[str]]:
+    """(the net, names of tensors that were left out because they have another shape); see `from_pretrained`."""
+    if unknown := [name for name in overrides if not hasattr(config or kind.config_class(), name)]:
+        raise TypeError(f"{kind.__name__}.from_pretrained: unknown arguments {', '.join(sorted(unknown))}")
+    where, layout, found, tensors = "state_dict", "hub", deepcopy(config), dict(state or {})
+    if path is not None:
+        checkpoint = kind._read(path, state)
+        where, layout, tensors = str(checkpoint.path), checkpoint.layout, checkpoint.state
+        found = found or kind._from_file(checkpoint)
+    found.update(overrides)
+    with naming(where):
+        net = kind(found, device=None if keep_fresh else "meta")
+    other: set[str] = set()
+    if keep_fresh:
+        fresh = net.state_dict()
+        other = {name for name, value in tensors.items() if name in fresh and value.shape != fresh[name].shape}
+        tensors = {**tensors, **{name: fresh[name] for name in other}}
+    load_state(net, placed(tensors, where, device, dtype), where=where, layout=layout)
+    net.placed_at(device, dtype)
+    net.config.dtype = net.dtype
+    return net.eval(), other
 
 
 def _dtype(given: torch.dtype | str | None) -> torch.dtype | None:

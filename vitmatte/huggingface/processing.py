@@ -1,5 +1,4 @@
-"""From pictures and trimaps to what the net takes, and back to mattes of the pictures' size: `VitMatteImageProcessor`
-as documented, and `Preprocessing`, the part of it that inference on tensors needs."""
+"""Pictures and trimaps to what the net takes, and back to mattes of the pictures' size, as documented."""
 
 from __future__ import annotations
 
@@ -11,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..inference.preprocessing import DIVISOR
 from ..padding import SizeContract
 from .image_input import ORDERS, as_list, picture, trimap
 from .processed import ProcessedImages
-from .processor_config import DIVISOR, ProcessorConfig, first, numbers, one_divisor
-from .processor_config import HUB_MEAN as HUB_MEAN
-from .processor_config import HUB_STD as HUB_STD
+from .processor_config import ProcessorConfig, first, numbers, one_divisor
 from .uncrop import original_mattes
 
 log = logging.getLogger(__name__)

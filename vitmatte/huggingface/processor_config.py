@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..files import whole_file
-from ..model.config import PREPROCESSOR_NAME
-from .fields import is_number, read_json
+from ..inference.preprocessing import DIVISOR, HUB_MEAN, HUB_STD, MAX_STATISTIC, STATISTICS
+from ..values import Rule, check_values, is_number, read_json
+from ..weights.config_file import PREPROCESSOR_NAME
+from ..weights.repository import fetch_repository
 
-HUB_MEAN, HUB_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-DIVISOR = 32
-MOST_DIVISOR = 1024  # pixels; every picture is padded to a multiple
-LARGEST = 1e6  # of the other numbers
+_FLAG = Rule(lambda v: v is None or isinstance(v, bool), "true or false")
+RULES = {
+    "do_rescale": _FLAG, "do_normalize": _FLAG, "do_pad": _FLAG, **STATISTICS,
+    "rescale_factor": Rule(lambda v: is_number(v) and abs(v) < MAX_STATISTIC, "a number"),
+}
 _DIVISORS = ("size_divisibility", "size_divisor")
 _ARGUMENTS = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "do_pad", *_DIVISORS)
 _NAMES_OF_CLASSES = ("image_processor_type", "feature_extractor_type", "processor_class")  # ours is written instead
@@ -105,9 +108,7 @@ class ProcessorConfig:
 
     def check(self) -> None:
         """Raises ValueError, naming the argument, for a value that no picture could be processed with."""
-        for name, (right, expected) in _VALUES.items():
-            if not right(value := getattr(self, name)):
-                raise ValueError(f"{name} is {value!r:.200}; expected {expected}")
+        check_values(type(self).__name__, {name: getattr(self, name) for name in RULES}, RULES)
 
     def to_dict(self) -> dict[str, Any]:
         """As written to preprocessor_config.json; the divisor under both names, each of which some versions read."""
@@ -160,8 +161,6 @@ class ProcessorConfig:
             FileNotFoundError: neither there nor on the hub. TypeError: see `from_dict`. ValueError: for a file that is
                 no JSON object, or holds what the class refuses.
         """
-        from ..weights.download import fetch_repository
-
         folder = Path(pretrained_model_name_or_path)
         if folder.is_dir():
             folder = folder / subfolder
@@ -186,31 +185,6 @@ class ProcessorConfig:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string().rstrip()}"
-
-
-def _is_flag(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return is_number(value) and abs(value) < LARGEST
-
-
-def _are_numbers(value: Any, least: float = -LARGEST) -> bool:
-    given = value if isinstance(value, list) else [value]
-    return (len(given) == 3 or given is not value) and all(_is_number(number) and number > least for number in given)
-
-
-# What each argument may hold.
-_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "do_rescale": (_is_flag, "true or false"),
-    "rescale_factor": (_is_number, "a number"),
-    "do_normalize": (_is_flag, "true or false"),
-    "image_mean": (_are_numbers, "a number, or one for each of 3 channels"),
-    "image_std": (lambda value: _are_numbers(value, 1 / LARGEST), "a positive number, or one for each of 3 channels"),
-    "do_pad": (_is_flag, "true or false"),
-    "size_divisor": (lambda value: value <= MOST_DIVISOR, f"a whole number from 1 to {MOST_DIVISOR}"),
-}
 
 
 def first(*values: Any) -> Any:

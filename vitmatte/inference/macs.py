@@ -1,28 +1,37 @@
 """How much arithmetic the transformer does, in multiply-adds: what progress is measured by.
 
-The modules of `block` report their work piece by piece; this is the sum they come to, known beforehand.
+`bands` reports its arithmetic band by band; this is the sum it comes to, known beforehand.
 """
 
 from __future__ import annotations
 
-from ..model.vitdet_config import VitDetConfig, pair
+from ..model.config import TransformerConfig
+from ..model.vitmatte import ViTMatte
 
 
-def transformer_work(config: VitDetConfig, grid: tuple[int, int], needed: int, strided: bool) -> int:
+def backbone_macs(net: ViTMatte, grid: tuple[int, int], needed: int, strided: bool) -> int:
+    """Multiply-adds of the backbone for one frame; see `transformer_macs`."""
+    if net.external is not None:
+        return net.external.macs(grid)
+    assert net.architecture.transformer is not None
+    return transformer_macs(net.architecture.transformer, grid, needed, strided)
+
+
+def transformer_macs(config: TransformerConfig, grid: tuple[int, int], needed: int, strided: bool) -> int:
     """Multiply-adds of one frame.
 
     Args:
         config: the transformer's.
         grid: (H, W), tokens.
         needed: tokens whose features are wanted.
-        strided: see `Execution`.
+        strided: see `Context`.
     """
     height, width = grid
     tokens, channels = height * width, config.hidden_size
-    patch = pair(config.patch_size)
+    patch = config.patch_size
     mlp = 2 * int(channels * config.mlp_ratio) * channels
     total = tokens * channels * config.num_channels * patch[0] * patch[1]
-    last = max(config.out_stages)
+    last = config.depth
     for block in range(last):
         window = config.window_of(block)
         attended = tokens * (window * window if window else tokens // (4 if strided else 1))

@@ -2,66 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checks import HIGHEST, LOWEST, check_choice, check_image, check_number, check_plane
 from ..trimap.known import known_areas
-from ..weights.checkpoint import load_net
-from ..weights.download import locate
-from .frames import Frame, FrameTask, MattingModel, free_memory, is_out_of_memory
-from .preprocessing import Preprocessing
+from .frames import Frame, Setting
+from .model import MattingModel, as_device
+from .plan import Footprint, Plan, footprint_of, make_plan
+from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory
 
-Normalization = Literal["as_trained", "hub"]
-NORMALIZATIONS: tuple[Normalization, ...] = ("as_trained", "hub")
 Strategy = Literal["exact", "grid"]
 STRATEGIES: tuple[Strategy, ...] = ("exact", "grid")
 
 STEPS = 100  # of progress, per frame
 
 
-def load_model(
-    name_or_path: str | os.PathLike[str] = "vitmatte-tiny",
-    *,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    normalization: Normalization = "as_trained",
-    operations: Any = nn,
-    **download: Any,
-) -> MattingModel:
-    """Loads a model for `matte`.
-
-    Args:
-        name_or_path: "vitmatte-tiny" (bundled), a released model (`models.RELEASED`; downloaded once if it is not on
-            disk), or a folder or file in any layout that `checkpoint` reads.
-        device: where to.
-        dtype: of the weights: float32, float16 or bfloat16.
-        normalization: "as_trained" feeds the net ImageNet-normalised pictures and 0.5 for unknown, as its authors
-            did in training; "hub" does as the preprocessor_config.json beside it says, as transformers does.
-        operations: see `VitMatteForImageMatting`.
-        download: folder, on_progress, check_interrupt, token: see `hub.locate` and `hub.download`.
-
-    Raises:
-        ValueError: for an argument, or a file that is no ViTMatte. FileNotFoundError: nothing there.
-        hub.DownloadError: a released model is not on disk and cannot be had.
-    """
-    check_choice("normalization", normalization, NORMALIZATIONS)
-    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(f"dtype is {dtype}; expected torch.float32, float16 or bfloat16")
-    device = as_device(device) or "cpu"
-    path = locate(name_or_path, **download)
-    net = load_net(path, operations=operations, folded=True, dtype=dtype, device=device).requires_grad_(False)
-    if normalization == "as_trained":
-        return MattingModel(net, Preprocessing())
-    return MattingModel(net, Preprocessing.from_folder(path if path.is_dir() else Path(path).parent))
-
-
-@torch.inference_mode()
 def matte(
     model: MattingModel,
     image: Tensor,
@@ -109,31 +69,79 @@ def matte(
             this size takes. What a callback raises comes out as it is, and so does a lack of memory that neither
             smaller pieces nor the CPU could mend; the model stays as it was.
     """
-    check_choice("strategy", strategy, STRATEGIES)
+    job = prepare(model, image, trimap, strategy=strategy, device=device, dtype=dtype)
     if memory_limit is not None:
         memory_limit = int(check_number("memory_limit", memory_limit, "a number of bytes"))
-    trimap, frames = checked(image, trimap)
-    place, precision = _where(model, device, dtype)
+    policy = Policy(memory_limit, is_out_of_memory, free_memory)
+    return run(job, job.plan(memory_limit), policy, on_progress=on_progress, on_frame=on_frame,
+               check_interrupt=check_interrupt)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Checked pictures and trimaps, and what computing their mattes takes; from `prepare`.
+
+    Args:
+        model: net and preprocessing.
+        image: [B, H, W, 3 or 4].
+        trimap: [B, H, W].
+        frames: mattes to make; image or trimap may be one for all.
+        device: where the net runs.
+        footprint: of the net and a frame.
+    """
+
+    model: MattingModel
+    image: Tensor
+    trimap: Tensor
+    frames: int
+    device: torch.device
+    footprint: Footprint
+
+    def plan(self, memory_limit: int | None = None) -> Plan:
+        """The fastest plan within a limit in bytes; MemoryLimitError where none keeps it."""
+        return make_plan(self.footprint, count=self.frames, memory_limit=memory_limit)
+
+
+def prepare(
+    model: MattingModel, image: Tensor, trimap: Tensor, *, strategy: Strategy = "exact",
+    device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+) -> Job:
+    """Checks everything that `matte` is given, once; arguments and errors are those of `matte`."""
+    check_choice("strategy", strategy, STRATEGIES)
+    trimap, frames = _checked(image, trimap)
+    where, precision = _where(model, device, dtype)
+    footprint = footprint_of(model.net, image.shape[1], image.shape[2], precision, where.type,
+                             strided=strategy == "grid")
+    return Job(model, image, trimap, frames, where, footprint)
+
+
+@torch.inference_mode()
+def run(
+    job: Job,
+    plan: Plan,
+    policy: Policy,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_frame: Callable[[int, Tensor], None] | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> Tensor:
+    """The mattes [B, H, W] of a job by a plan; see `matte`."""
+    image, trimap, frames = job.image.resolve_neg(), job.trimap, job.frames  # no lazily negated tensor
     with torch.inference_mode(False):  # a plain tensor: may be changed in place, and take part in autograd
         alpha = torch.empty(frames, *image.shape[1:3], dtype=torch.float32, device=image.device)
-    image = image.resolve_neg()  # a lazily negated tensor cannot make others like it
-    task: FrameTask | None = None
+    setting = Setting(job.model, job.device, job.footprint, plan)
     waiting: list[Frame] = []
     shown = 0
     for i in range(frames):
         if check_interrupt is not None:
             check_interrupt()
-        alpha[i] = guide = _settled(trimap[i % trimap.shape[0]])
-        frame = Frame(image[i % image.shape[0], ..., :3], guide, alpha[i])
+        alpha[i] = settled = _settled(trimap[i % trimap.shape[0]])
+        frame = Frame(image[i % image.shape[0], ..., :3], settled, alpha[i])
         if bool(frame.unknown.any()):
             waiting.append(frame)
-            task = task or FrameTask(
-                model, image.shape[1], image.shape[2], place, precision, count=frames - i, memory_limit=memory_limit,
-                strided=strategy == "grid", is_out_of_memory=is_out_of_memory, free_memory=free_memory,
-            )
-        if waiting and task is not None and (len(waiting) == task.plan.frames or i == frames - 1):
+        if waiting and (len(waiting) == setting.plan.frames or i == frames - 1):
             step = _reporter(i + 1 - len(waiting), len(waiting), frames, on_progress, check_interrupt)
-            task.run(waiting, step)
+            setting = compute_with_retries(setting, waiting, step, policy)
             waiting = []
         if waiting:
             continue
@@ -155,21 +163,13 @@ def _where(
     net = model.net
     if net.training:
         raise ValueError("the net is in training mode, in which pictures change its statistics: call model.net.eval()")
-    place, precision = as_device(device) or net.device, dtype or net.dtype
-    if not net.casts and (place.type, precision) != (net.device.type, net.dtype):
+    where, precision = as_device(device) or net.device, dtype or net.dtype
+    if not net.casts and (where.type, precision) != (net.device.type, net.dtype):
         raise ValueError(f"the net's weights are {net.dtype} on {net.device}, and it is to run in "
-                         f"{precision} on {place}: load it so, with load_model(..., device=..., dtype=...)")
-    if place.type == "meta":
+                         f"{precision} on {where}: load it so, with load_model(..., device=..., dtype=...)")
+    if where.type == "meta":
         raise ValueError("the net is on the device meta, without weights: load it with load_model")
-    return place, precision
-
-
-def as_device(device: torch.device | str | None) -> torch.device | None:
-    """The device of that name; ValueError unless torch knows such."""
-    try:
-        return None if device is None else torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device is {device!r}: {str(error).splitlines()[0]}") from error
+    return where, precision
 
 
 def _settled(trimap: Tensor) -> Tensor:
@@ -200,7 +200,7 @@ def _reporter(
     return step
 
 
-def checked(image: Tensor, trimap: Tensor) -> tuple[Tensor, int]:
+def _checked(image: Tensor, trimap: Tensor) -> tuple[Tensor, int]:
     """(trimap as [B, H, W], number of frames that image and trimap make together); TypeError or ValueError if they
     are not as `matte` takes them."""
     check_image(image, lowest=LOWEST, highest=HIGHEST)  # the net takes a little overshoot as it is

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from ..huggingface.processing import DIVISOR
-from ..model.config import VitMatteConfig
-from ..model.decoder import decoder_shape
-from ..model.execution import CPU_PIECE, CPU_SCORES
-from ..model.vitdet_config import VitDetConfig
+from ..model.config import MattingConfig, TransformerConfig
+from ..model.vitmatte import ViTMatte
 from ..padding import SizeContract, Span
+from .context import CPU_BAND, CPU_CHUNK
+from .decode import decoder_shape
+from .preprocessing import DIVISOR
 
 MEBI = 2**20
 
@@ -20,21 +20,21 @@ MEBI = 2**20
 # compute much of their surroundings twice.
 SIDES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
 CPU_SIDE = 256
-# A chunk of attention scores on a CPU holds this many queries where pictures are large, up to the given size: for
+# A chunk of attention chunk on a CPU holds this many queries where pictures are large, up to the given size: for
 # float32 enough for torch's fused kernel (see attention.FUSED_QUERIES), for bfloat16 as many as stay in the cache.
-CPU_QUERIES, CPU_QUERIES_BF16, CPU_MOST_SCORES = 1024, 256, 256 * MEBI
+CPU_QUERIES, CPU_QUERIES_BF16, CPU_MAX_CHUNK = 1024, 256, 256 * MEBI
 # Small frames run through the transformer together, as many as have this many tokens: on a CPU 8 frames of 64, 128 and
 # 256 pixels take 0.3, 0.5 and 0.8 of the time that they take one by one, of 512 pixels 0.95 (benchmarks/parts.py).
 TOGETHER = 1024
-ACCELERATOR_PIECE = 256 * MEBI
-SMALLEST_PIECE, SMALLEST_SCORES = MEBI // 4, MEBI // 4
+ACCELERATOR_BAND = 256 * MEBI
+MIN_BAND, MIN_CHUNK = MEBI // 4, MEBI // 4
 
-# What a piece of the transformer's work has alive besides the tokens, in pieces: queries, keys and values of the band,
+# What a band of the transformer has alive besides the tokens, in bands: queries, keys and values of the band,
 # the same padded or in windows, the normed band and the result together.
-PIECES_ALIVE = 3
+BANDS_ALIVE = 3
 # The same for the backbone of another library, in its largest tensors: 3.5 to 6.7 were measured (DINOv2, Swin,
 # ConvNeXt, ResNet at 512 and 1024 squared).
-FOREIGN_ALIVE = 6
+EXTERNAL_ALIVE = 6
 # Workspace of the libraries underneath (packed matrices, convolution scratch), and what allocators keep.
 WORKSPACE = 24 * MEBI
 
@@ -48,14 +48,14 @@ class Plan:
     """How frames of one size are computed.
 
     Args:
-        piece_bytes, score_bytes: see `Execution`.
+        band_bytes, chunk_bytes: see `Context`.
         side: largest side of the decoder's tiles, in pixels.
         frames: so many run through the transformer at once.
         peak_bytes: memory taken at most, besides the weights and the caller's own tensors, one matte included.
     """
 
-    piece_bytes: int
-    score_bytes: int
+    band_bytes: int
+    chunk_bytes: int
     side: int
     frames: int
     peak_bytes: int
@@ -91,11 +91,11 @@ def make_plan(footprint: Footprint, *, count: int = 1, memory_limit: int | None 
 
 def _fastest(footprint: Footprint, frames: int) -> Plan:
     if footprint.device != "cpu":
-        return footprint.plan(ACCELERATOR_PIECE, ACCELERATOR_PIECE, SIDES[0], frames)
+        return footprint.plan(ACCELERATOR_BAND, ACCELERATOR_BAND, SIDES[0], frames)
     half = footprint.dtype == torch.bfloat16
-    queries, least = (CPU_QUERIES_BF16, CPU_SCORES // 4) if half else (CPU_QUERIES, CPU_SCORES)
-    scores = min(CPU_MOST_SCORES, max(least, queries * footprint.places * 4))
-    return footprint.plan(CPU_PIECE, scores, CPU_SIDE, frames)
+    queries, least = (CPU_QUERIES_BF16, CPU_CHUNK // 4) if half else (CPU_QUERIES, CPU_CHUNK)
+    chunk = min(CPU_MAX_CHUNK, max(least, queries * footprint.places * 4))
+    return footprint.plan(CPU_BAND, chunk, CPU_SIDE, frames)
 
 
 def within(plan: Plan, footprint: Footprint, budget: int) -> Plan:
@@ -118,18 +118,18 @@ def smaller(plan: Plan, footprint: Footprint) -> Iterator[Plan]:
 
 
 def _sizes(plan: Plan) -> Iterator[tuple[int, int, int, int]]:
-    """(piece, scores, side, frames), smaller and smaller."""
-    piece, scores, side, frames = plan.piece_bytes, plan.score_bytes, plan.side, plan.frames
+    """(band, chunk, side, frames), smaller and smaller."""
+    band, chunk, side, frames = plan.band_bytes, plan.chunk_bytes, plan.side, plan.frames
     while frames > 1:
         frames //= 2
-        yield piece, scores, side, frames
-    while (piece, scores, side) != (SMALLEST_PIECE, SMALLEST_SCORES, SIDES[-1]):
-        scores = max(SMALLEST_SCORES, scores // 2)
-        if scores < 16 * MEBI:
+        yield band, chunk, side, frames
+    while (band, chunk, side) != (MIN_BAND, MIN_CHUNK, SIDES[-1]):
+        chunk = max(MIN_CHUNK, chunk // 2)
+        if chunk < 16 * MEBI:
             side = next((s for s in SIDES if s < side), SIDES[-1])
-        if scores < 8 * MEBI:
-            piece = max(SMALLEST_PIECE, piece // 2)
-        yield piece, scores, side, frames
+        if chunk < 8 * MEBI:
+            band = max(MIN_BAND, band // 2)
+        yield band, chunk, side, frames
 
 
 @dataclass(frozen=True)
@@ -141,17 +141,17 @@ class Footprint:
         height, width: of the frame, in pixels.
         dtype: what the net computes in.
         device: type of the device.
-        strided: see `Execution`.
-        numbers: of another library's backbone, see `foreign.ForeignBackbone`; 0 for a ViTDet.
+        strided: see `Context`.
+        external_values: of another library's backbone, see `largest` of `external.ExternalBackbone`; 0 for a ViTDet.
     """
 
-    config: VitMatteConfig
+    config: MattingConfig
     height: int
     width: int
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     strided: bool = False
-    numbers: float = 0
+    external_values: float = 0
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -164,7 +164,7 @@ class Footprint:
         """Tokens."""
         return self.grid[0] * self.grid[1]
 
-    def plan(self, piece: int, scores: int, side: int, frames: int) -> Plan:
+    def plan(self, band: int, chunk: int, side: int, frames: int) -> Plan:
         """The plan with these sizes.
 
         Its peak is a sum of what the transformer and what the decoder takes, though one follows the other: memory
@@ -172,39 +172,40 @@ class Footprint:
         """
         maps, scratch = self._tile(side)
         frame = self.height * self.width * (4 + 1 + 4)  # trimap, unknown area, matte
-        whole, chunk = self._backbone(piece, scores, frames)
+        whole, chunk = self._backbone(band, chunk, frames)
         peak = WORKSPACE + frames * frame + whole + maps + max(scratch, chunk)
-        return Plan(piece, scores, side, frames, peak)
+        return Plan(band, chunk, side, frames, peak)
 
-    def _backbone(self, piece: int, scores: int, frames: int) -> tuple[int, int]:
-        """Bytes of (tokens and pieces of work on them, a chunk of scores)."""
+    def _backbone(self, band: int, chunk: int, frames: int) -> tuple[int, int]:
+        """Bytes of (tokens and bands of them, a chunk of chunk)."""
         tokens = frames * self.places * self.config.hidden_size * self.dtype.itemsize
-        vitdet = self.config.vitdet
-        if vitdet is None:
+        transformer = self.config.transformer
+        if transformer is None:
             pixels = frames * self.places * self.config.stride**2
-            return tokens + int(pixels * self.numbers * self.dtype.itemsize * FOREIGN_ALIVE), 0
-        return tokens * self._copies(vitdet) + self._pieces(vitdet, piece, frames), self._scores(vitdet, scores, frames)
+            return tokens + int(pixels * self.external_values * self.dtype.itemsize * EXTERNAL_ALIVE), 0
+        whole = tokens * self._copies(transformer) + self._bands(transformer, band, frames)
+        return whole, self._chunk(transformer, chunk, frames)
 
-    def _copies(self, backbone: VitDetConfig) -> int:
+    def _copies(self, backbone: TransformerConfig) -> int:
         """How often all tokens are there: tokens, a global block's queries, keys and values; strided, once more."""
         if len(set(backbone.window_block_indices)) == backbone.num_hidden_layers:
             return 2
         return 5 if self.strided else 4
 
-    def _pieces(self, backbone: VitDetConfig, piece: int, frames: int) -> int:
+    def _bands(self, backbone: TransformerConfig, band: int, frames: int) -> int:
         window = backbone.window_size if backbone.window_block_indices else 0
         contract = SizeContract(max(1, window))
         row = frames * 3 * backbone.hidden_size * self.dtype.itemsize
         whole = contract.padded(self.grid[0]) * contract.padded(self.grid[1]) * row
         smallest = window * contract.padded(self.grid[1]) * row  # a row of windows is not cut
-        return min(whole, max(piece, smallest)) * PIECES_ALIVE
+        return min(whole, max(band, smallest)) * BANDS_ALIVE
 
-    def _scores(self, backbone: VitDetConfig, scores: int, frames: int) -> int:
+    def _chunk(self, backbone: TransformerConfig, chunk: int, frames: int) -> int:
         width = 4 if self.device == "cpu" else self.dtype.itemsize
-        if self.device == "cpu" and self.dtype == torch.bfloat16:  # scores in float32 and products beside them
-            width, scores = 6, scores * 3 // 2
+        if self.device == "cpu" and self.dtype == torch.bfloat16:  # chunk in float32 and products beside them
+            width, chunk = 6, chunk * 3 // 2
         heads = frames * backbone.num_attention_heads
-        return max(self.places * width, min(scores, heads * self.places**2 * width))
+        return max(self.places * width, min(chunk, heads * self.places**2 * width))
 
     def _tile(self, side: int) -> tuple[int, int]:
         """Bytes of (maps, scratch) of one tile of the decoder."""
@@ -220,3 +221,11 @@ def _middle(side: int, size: int) -> Span:
     side = min(side, size)
     start = (size - side) // 2
     return start, start + side
+
+
+def footprint_of(
+    net: ViTMatte, height: int, width: int, dtype: torch.dtype, device: str, *, strided: bool = False
+) -> Footprint:
+    """What computing a frame of height x width pixels with a net takes; see `Footprint`."""
+    external = net.external.largest if net.external else 0
+    return Footprint(net.architecture, height, width, dtype, device, strided, external)

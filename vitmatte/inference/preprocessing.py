@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..huggingface.processing import VitMatteImageProcessor
-from ..huggingface.processor_config import DIVISOR, numbers
-from ..huggingface.processor_config import HUB_MEAN as HUB_MEAN
-from ..huggingface.processor_config import HUB_STD as HUB_STD
-from ..model.config import PREPROCESSOR_NAME
 from ..padding import SizeContract, Span
+from ..values import Rule, check_values, is_int, is_number, read_json
+from ..weights.config_file import PREPROCESSOR_NAME
+
+DIVISOR = 32  # pixels
+MAX_DIVISOR = 1024  # every picture is padded to a multiple
+MAX_STATISTIC = 1e6  # of means and deviations; more would be a damaged file
 
 # hustvl trained and published its nets with ImageNet's statistics (configs/common/model.py there); the hub's
 # preprocessor_config.json says 0.5, so that every user of it feeds the nets another input than they know.
+HUB_MEAN, HUB_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -69,8 +72,42 @@ class Preprocessing:
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str]) -> Preprocessing:
-        """As preprocessor_config.json says, and transformers' defaults where there is none."""
+        """As preprocessor_config.json says, and transformers' defaults where there is none or it says nothing.
+
+        Raises:
+            ValueError: for a file that is no JSON object, or holds other values than numbers, three numbers, and a
+                divisor; the message names the file.
+        """
         path = Path(folder) / PREPROCESSOR_NAME
-        processor = VitMatteImageProcessor.from_pretrained(folder) if path.is_file() else VitMatteImageProcessor()
-        mean, std = (numbers(name, getattr(processor, name), 3) for name in ("image_mean", "image_std"))
-        return cls(mean, std, processor.size_divisor, None)
+        values = read_json(path) if path.is_file() else {}
+        divisors = [values[name] for name in ("size_divisor", "size_divisibility") if values.get(name) is not None]
+        if len(set(map(repr, divisors))) > 1:
+            raise ValueError(f"{path}: size_divisor is {divisors[0]!r:.200} and size_divisibility "
+                             f"{divisors[1]!r:.200}; they are two names of one argument: give one, or "
+                             "equal ones")
+        divisor = divisors[0] if divisors else DIVISOR
+        mean, std = (default if values.get(name) is None else values[name]
+                     for name, default in (("image_mean", HUB_MEAN), ("image_std", HUB_STD)))
+        check_values(str(path), {"image_mean": mean, "image_std": std, "size_divisor": divisor}, STATISTICS)
+        return cls(_per_channel(mean), _per_channel(std), divisor, None)
+
+
+def _per_channel(value: Any) -> tuple[float, ...]:
+    """One number for each of three channels, of an argument that gives them all or one for all."""
+    return tuple(map(float, value)) if isinstance(value, (list, tuple)) else (float(value),) * 3
+
+
+def are_statistics(value: Any, low: float = -MAX_STATISTIC) -> bool:
+    """Whether a value is a number above `low`, or three or four of them."""
+    given = value if isinstance(value, (list, tuple)) else [value]
+    right = (len(given) == 3 or not isinstance(value, (list, tuple)))
+    return right and all(is_number(v) and low < v < MAX_STATISTIC for v in given)
+
+
+# What a preprocessor_config.json must hold.
+STATISTICS = {
+    "image_mean": Rule(are_statistics, "a number, or one for each of 3 channels"),
+    "image_std": Rule(lambda v: are_statistics(v, 1 / MAX_STATISTIC), "a positive number, or one for each of 3 "
+                                                                      "channels"),
+    "size_divisor": Rule(lambda v: is_int(v) and 1 <= v <= MAX_DIVISOR, f"a whole number from 1 to {MAX_DIVISOR}"),
+}

@@ -116,7 +116,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class DecoderShape:
-    """Channels of the decoder's maps, by level: what its work and memory follow from.
+    """Channels of the decoder's maps, by level: what its arithmetic and memory follow from.
 
     Args:
         details: detail maps at levels 0 (the picture) to L - 1.
@@ -137,13 +137,13 @@ class DecoderShape:
         """A tile of a picture of height x width."""
         return Tile(spans(rows, height, self.levels), spans(columns, width, self.levels))
 
-    def work(self, tile: Tile) -> int:
+    def macs(self, tile: Tile) -> int:
         """Multiply-adds to compute a tile."""
         total = tile.area("features", 0) * self.features[0] * self.head * 9
         for level in range(self.levels):
             below = self.features[level + 1]
             total += tile.area("joined", level) * self.details[level] * self.features[level] * 9
-            # At a quarter of the places where taps come first (see `enlarge`), as on a CPU.
+            # At a quarter of the places where taps come first (see `upsample`), as on a CPU.
             area = tile.area("joined", level) // (4 if below >= TAPS_CHANNELS else 1)
             total += area * below * self.features[level] * 9
             if level > 0:
@@ -173,7 +173,7 @@ TILE_OVERHEAD = 20_000_000
 def cover(
     unknown: np.ndarray, shape: DecoderShape, height: int, width: int, sides: Sequence[int]
 ) -> list[Tile]:
-    """Tiles that hold all unknown pixels, in the grid of sides that makes the least work.
+    """Tiles that hold all unknown pixels, in the grid of sides that takes the least arithmetic.
 
     Args:
         unknown: bool [h, w], the picture without padding.
@@ -188,9 +188,9 @@ def cover(
     least: int | None = None
     for side in sides:
         tiles = [shape.tile(rows, columns, height, width) for rows, columns in _boxes(unknown, side)]
-        work = sum(shape.work(tile) + TILE_OVERHEAD for tile in tiles)
-        if least is None or work < least:
-            best, least = tiles, work
+        macs = sum(shape.macs(tile) + TILE_OVERHEAD for tile in tiles)
+        if least is None or macs < least:
+            best, least = tiles, macs
     # The largest first, so that the others fit into the memory it leaves: in another order the heap grows with each.
     return sorted(best, key=shape.peak, reverse=True)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..model.execution import Execution
+from .context import Context
 
 # From this many channels on the products saved are worth more than the additions made, on a CPU (benchmarks/parts.py).
 TAPS_CHANNELS = 64
@@ -26,7 +26,7 @@ def by_taps(features: Tensor, conv: Any) -> bool:
     return plain and features.shape[0] == 1 and features.shape[1] >= TAPS_CHANNELS
 
 
-def joined(details: Tensor, features: Tensor, run: Execution) -> Tensor:
+def joined(details: Tensor, features: Tensor, context: Context) -> Tensor:
     """details [B, D, 2H, 2W] and features [B, F, H, W], enlarged by two, as one map [B, D + F, 2H, 2W].
 
     The map is in scratch memory.
@@ -34,7 +34,7 @@ def joined(details: Tensor, features: Tensor, run: Execution) -> Tensor:
     coarse = features.permute(0, 2, 3, 1)
     (batch, height, width, fine), channels = coarse.shape, details.shape[1]
     size = batch * 2 * height * 2 * width * (channels + fine)
-    memory = run.scratch(size + batch * height * 2 * width * fine, details.dtype, details.device)
+    memory = context.scratch(size + batch * height * 2 * width * fine, details.dtype, details.device)
     both = memory[:size].view(batch, 2 * height, 2 * width, channels + fine)
     both[..., :channels] = details.permute(0, 2, 3, 1)
     wide = memory[size:].view(batch, height, 2 * width, fine)
@@ -43,23 +43,23 @@ def joined(details: Tensor, features: Tensor, run: Execution) -> Tensor:
     return both.permute(0, 3, 1, 2)
 
 
-def convolved(details: Tensor, features: Tensor, conv: Any, run: Execution) -> Tensor:
+def convolved(details: Tensor, features: Tensor, conv: Any, context: Context) -> Tensor:
     """conv of `joined`, whose enlarged features are never there.
 
     Args:
         details: [1, D, 2H, 2W].
         features: [1, F, H, W].
         conv: a 3x3 convolution with padding 1 of D + F channels.
-        run: lends memory, and keeps the rearranged weights.
+        context: lends memory, and keeps the rearranged weights.
 
     Returns:
         [1, outputs, 2H, 2W].
     """
     (_, inputs, height, width), outputs = features.shape, conv.weight.shape[0]
-    own, taps = _weights(conv, details.shape[1], run)
+    own, taps = _weights(conv, details.shape[1], context)
     result = F.conv2d(details, own, conv.bias, padding=1)
     sizes = [height * width * 9 * outputs, height * 2 * width * 3 * outputs, height * 2 * width * 3 * outputs]
-    products, wide, spare = run.scratch(sum(sizes), features.dtype, features.device).split(sizes)
+    products, wide, spare = context.scratch(sum(sizes), features.dtype, features.device).split(sizes)
     places = features[0].permute(1, 2, 0).reshape(height * width, inputs)
     products = torch.mm(places, taps, out=products.view(height * width, -1)).view(height, width, 3, 3 * outputs)
     wide = wide.view(height, 2 * width, 3 * outputs)
@@ -79,15 +79,15 @@ def taps_scratch(places: int, outputs: int) -> int:
     return places * outputs * (9 + 6 + 6)
 
 
-def _weights(conv: Any, details: int, run: Execution) -> tuple[Tensor, Tensor]:
+def _weights(conv: Any, details: int, context: Context) -> tuple[Tensor, Tensor]:
     """The details' weights [outputs, D, 3, 3], and the features' taps [F, columns * rows * outputs]."""
     key = id(conv.weight), details
-    if key not in run.tables:
+    if key not in context.tables:
         weight = conv.weight.detach()
-        run.tables[key] = weight[:, :details].contiguous(memory_format=torch.channels_last)
+        context.tables[key] = weight[:, :details].contiguous(memory_format=torch.channels_last)
         taps = weight[:, details:].permute(1, 3, 2, 0)  # [F, column, row, outputs]
-        run.tables[key[0], -1] = taps.reshape(taps.shape[0], -1)
-    return run.tables[key], run.tables[key[0], -1]
+        context.tables[key[0], -1] = taps.reshape(taps.shape[0], -1)
+    return context.tables[key], context.tables[key[0], -1]
 
 
 def _add_shifted(total: Tensor, before: Tensor, after: Tensor, spare: Tensor, axis: int) -> None:

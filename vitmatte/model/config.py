@@ -1,150 +1,228 @@
-"""Configuration of the net: plain, checked values that read and write the hub's config.json.
-
-The arguments and their defaults are those which Hugging Face documents for `VitDetConfig` and
-`VitMatteConfig`. Keys of a config.json that are not arguments here (`architectures`, `torch_dtype`, ...) are
-kept in `extra` and written back.
-"""
+"""The architecture of a net: frozen dataclasses of plain, checked values, named as in the hub's config.json."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from ..huggingface.fields import as_json, is_int, keeps_unknown
-from ..huggingface.hub_config import HubConfig
-from .vitdet_config import VitDetConfig, pair, vitmatte_small_backbone
+from ..values import COUNT, COUNTS, EPSILON, FLAG, POSITIVE, RATE, SIZE, WHOLE, Rule, check_values, each, is_int, one_of
 
-PREPROCESSOR_NAME = "preprocessor_config.json"
 CHANNELS = 4  # RGB and trimap
+MAX_BLOCKS = 1000  # real nets have up to 48
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish")
+
+_OPTIONAL_COUNT = Rule(lambda v: v is None or COUNT.holds(v), "a whole number of at least 1, or None")
+
+# What each value must be by itself. What values have to do with each other is checked by the classes.
+TRANSFORMER_RULES: dict[str, Rule] = {
+    "num_hidden_layers": Rule(lambda v: COUNT.holds(v) and v <= MAX_BLOCKS, f"a whole number from 1 to {MAX_BLOCKS}"),
+    "hidden_size": COUNT, "num_attention_heads": COUNT, "num_channels": COUNT, "mlp_ratio": POSITIVE,
+    "hidden_act": one_of(*ACTIVATIONS), "dropout_prob": RATE, "drop_path_rate": RATE, "initializer_range": RATE,
+    "layer_norm_eps": EPSILON, "image_size": SIZE, "pretrain_image_size": SIZE, "patch_size": SIZE,
+    "qkv_bias": FLAG, "use_absolute_position_embeddings": FLAG, "use_relative_position_embeddings": FLAG,
+    "window_size": WHOLE, "attention_reach": _OPTIONAL_COUNT,
+}
+MATTING_RULES: dict[str, Rule] = {
+    "hidden_size": COUNT, "initializer_range": RATE, "batch_norm_eps": EPSILON,
+    "convstream_hidden_sizes": COUNTS, "fusion_hidden_sizes": COUNTS,
+}
 
 
-@keeps_unknown
-@dataclass
-class VitMatteConfig(HubConfig):
-    """A ViTMatte: backbone, convolution stream and fusion blocks (Yao et al., arXiv 2305.15272).
+def block_rule(blocks: int) -> Rule:
+    """Numbers of a transformer's blocks."""
+    return each(lambda v: is_int(v) and 0 <= v < blocks, f"block numbers from 0 to {blocks - 1}")
 
-    Without arguments it describes vitmatte-small-composition-1k. The backbone is a ViTDet, built in, or any other
-    that transformers (`AutoBackbone`) or timm (`features_only`) has; those are imported when a net is built with one.
-    `foreign` says how their feature maps are brought to what the decoder takes.
+
+def pair(value: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
+    """(height, width) of a size given as one number or as two."""
+    if isinstance(value, int):
+        return value, value
+    return value[0], value[-1]
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """A plain vision transformer with windowed blocks (Li et al., ECCV 2022, arXiv 2203.16527).
 
     Args:
-        backbone_config: a `VitDetConfig`, a configuration object of transformers, or a dict with its arguments and
-            `model_type` ("vitdet" where it is missing; "timm_backbone" for timm's).
-        backbone: instead, the name of a backbone: a hub id or folder for transformers, a model's name for timm.
-        use_pretrained_backbone: whether `backbone` starts from its published weights, or random ones.
-        use_timm_backbone: whether `backbone` is timm's name.
-        backbone_kwargs: further arguments of `backbone`, such as {"out_indices": [2]}.
-        hidden_size: channels of the backbone's feature map.
-        batch_norm_eps: epsilon of the decoder's BatchNorms.
-        initializer_range: standard deviation of freshly initialised weights.
-        convstream_hidden_sizes: channels of the detail maps at 1/2, 1/4, 1/8 of the size.
-        fusion_hidden_sizes: channels after each fusion; one more than the detail maps.
-        extra: keys of a config.json that are none of the above.
+        hidden_size: width of a token.
+        num_hidden_layers: number of blocks.
+        num_attention_heads: heads per block; divides hidden_size.
+        mlp_ratio: width of a block's hidden layer, in multiples of hidden_size.
+        hidden_act: one of `ACTIVATIONS`.
+        dropout_prob: dropout after both layers of the MLP, 0 to below 1.
+        initializer_range: standard deviation of fresh weights.
+        layer_norm_eps: epsilon of the blocks' LayerNorms.
+        image_size: (height, width) in pixels; sets the length of the relative position tables of global blocks,
+            2 * image_size / patch_size - 1. Pictures of any other size work.
+        pretrain_image_size: (height, width) in pixels; sets the grid of absolute positions, which must be square.
+        patch_size: (height, width) in pixels of a token.
+        num_channels: channels of the input; 4 for ViTMatte (RGB and trimap).
+        qkv_bias: whether queries, keys and values have a bias.
+        drop_path_rate: stochastic depth of the last block; rises linearly from 0 in the first.
+        window_block_indices: blocks that attend inside windows; the others attend globally.
+        residual_block_indices: blocks that are followed by a convolutional residual block.
+        use_absolute_position_embeddings: whether positions are added to the patch embeddings.
+        use_relative_position_embeddings: whether decomposed relative positions are added to the scores.
+        window_size: tokens on a window's side; 0 makes window blocks global.
+        last_block: so many blocks run for the feature map; None for all.
+        attention_reach: global blocks attend to keys at most so many tokens away in rows and in columns, with their
+            tables as trained; None: to all keys, with tables stretched to the picture.
 
     Raises:
-        ValueError: for a value that is not as described, or for two arguments that exclude each other. Whether the
-            values go together is seen when a net is built; see `check`.
+        ValueError: for a value that is not as described; the message names the field.
     """
 
-    model_type: ClassVar[str] = "vitmatte"
-    sub_configs: ClassVar[dict[str, Any]] = {"backbone_config": VitDetConfig}
-
-    backbone_config: VitDetConfig | dict[str, Any] | None = None
-    backbone: str | None = None
-    use_pretrained_backbone: bool = False
-    use_timm_backbone: bool = False
-    backbone_kwargs: dict[str, Any] | None = None
     hidden_size: int = 384
-    batch_norm_eps: float = 1e-5
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 6
+    mlp_ratio: float = 4
+    hidden_act: str = "gelu"
+    dropout_prob: float = 0.0
     initializer_range: float = 0.02
-    convstream_hidden_sizes: list[int] = field(default_factory=lambda: [48, 96, 192])
-    fusion_hidden_sizes: list[int] = field(default_factory=lambda: [256, 128, 64, 32])
-    extra: dict[str, Any] = field(default_factory=dict)
+    layer_norm_eps: float = 1e-6
+    image_size: tuple[int, int] = (512, 512)
+    pretrain_image_size: tuple[int, int] = (224, 224)
+    patch_size: tuple[int, int] = (16, 16)
+    num_channels: int = CHANNELS
+    qkv_bias: bool = True
+    drop_path_rate: float = 0.0
+    window_block_indices: tuple[int, ...] = (0, 1, 3, 4, 6, 7, 9, 10)
+    residual_block_indices: tuple[int, ...] = (2, 5, 8, 11)
+    use_absolute_position_embeddings: bool = True
+    use_relative_position_embeddings: bool = True
+    window_size: int = 14
+    last_block: int | None = None
+    attention_reach: int | None = None
 
     def __post_init__(self) -> None:
-        self._check_values()
-        if self.backbone is None:
-            self._check_without_name()
-        elif self.backbone_config is not None:
-            self._fail("backbone", "nothing, because backbone_config is given too; give one of the two")
-        self._assigned("backbone_config")
+        self.check("TransformerConfig")
 
-    def _check_values(self) -> None:
-        self._check_counts("hidden_size")
-        self._check_rates("initializer_range")
-        self._check_epsilons("batch_norm_eps")
-        self._check_flags("use_pretrained_backbone", "use_timm_backbone")
-        for name in ("convstream_hidden_sizes", "fusion_hidden_sizes"):
-            self._as_list(name, lambda v: is_int(v) and v >= 1, "a list of positive whole numbers")
-        self._check("backbone", lambda v: v is None or (isinstance(v, str) and v != ""), "a name, or None")
-        self._check("backbone_kwargs", lambda v: v is None or isinstance(v, dict), "a dict, or None")
-
-    def check(self) -> None:
-        """Raises ValueError unless the values go together, those of a ViTDet backbone included."""
-        if len(self.fusion_hidden_sizes) != len(self.convstream_hidden_sizes) + 1:
-            self._fail("fusion_hidden_sizes", f"{len(self.convstream_hidden_sizes) + 1} numbers, one more than "
-                                              f"convstream_hidden_sizes {self.convstream_hidden_sizes}")
-        vitdet = self.vitdet
-        if vitdet is None:
-            return
-        vitdet.check()
-        if vitdet.hidden_size != self.hidden_size:
-            self._fail("hidden_size", f"{vitdet.hidden_size}, the hidden_size of backbone_config")
-        if set(pair(vitdet.patch_size)) != {self.stride}:
-            raise ValueError(f"VitMatteConfig: backbone_config has a patch_size of {vitdet.patch_size}; expected "
-                             f"{self.stride}, because {len(self.fusion_hidden_sizes)} fusion blocks enlarge by that")
-
-    def _check_without_name(self) -> None:
-        """What says how to load a backbone by name excludes a configuration, and says nothing without a name."""
-        for name in ("use_timm_backbone", "use_pretrained_backbone", "backbone_kwargs"):
-            if getattr(self, name) and self.backbone_config is not None:
-                self._fail(name, "nothing, because backbone_config is given too; it goes with backbone, a name: give "
-                                 "one of the two")
-            if getattr(self, name):
-                self._fail(name, "nothing without backbone, the name that it is about")
-        if self.backbone_config is None:
-            object.__setattr__(self, "backbone_config", vitmatte_small_backbone())
-
-    def _assigned(self, name: str) -> None:
-        """Takes a backbone's configuration in any form."""
-        config: Any = self.backbone_config
-        if name != "backbone_config" or (config is None and self.backbone is not None):
-            return
-        kind = getattr(config, "model_type", None)
-        if not isinstance(config, (VitDetConfig, dict)) and kind and hasattr(config, "to_dict"):
-            config = {**config.to_dict(), "model_type": kind}  # an object of transformers
-        if isinstance(config, dict) and config.get("model_type", "vitdet") == "vitdet":
-            config = VitDetConfig.from_dict(config)
-        if not isinstance(config, (VitDetConfig, dict)):
-            self._fail("backbone_config", "a VitDetConfig, a configuration of transformers, or a dict")
-        object.__setattr__(self, "backbone_config", config if isinstance(config, VitDetConfig) else as_json(config))
+    def check(self, owner: str) -> None:
+        """Raises ValueError, whose message begins with `owner`, unless the values are right and go together."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        check_values(owner, values, TRANSFORMER_RULES)
+        blocks = block_rule(self.num_hidden_layers)
+        check_values(owner, values, {"window_block_indices": blocks, "residual_block_indices": blocks})
+        check_values(owner, values, {
+            "num_attention_heads": Rule(lambda v: self.hidden_size % v == 0, f"a divisor of {self.hidden_size}"),
+            "mlp_ratio": Rule(lambda v: 1 <= self.hidden_size * v < 1e9, "a positive number"),
+            "image_size": Rule(lambda v: min(self.grid) >= 1, f"at least one patch of {self.patch_size}"),
+        })
+        grid = self.pretrain_grid
+        if self.use_absolute_position_embeddings and (grid[0] != grid[1] or grid[0] < 1):
+            raise ValueError(f"{owner}: pretrain_image_size is {self.pretrain_image_size}; expected a square of at "
+                             "least one patch, because absolute positions are")
 
     @property
-    def vitdet(self) -> VitDetConfig | None:
-        """The backbone's configuration where it is a ViTDet."""
-        return self.backbone_config if isinstance(self.backbone_config, VitDetConfig) else None
+    def depth(self) -> int:
+        """How many blocks run for the feature map."""
+        return self.num_hidden_layers if self.last_block is None else self.last_block
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Tokens (rows, columns) of a picture of `image_size`."""
+        return self.image_size[0] // self.patch_size[0], self.image_size[1] // self.patch_size[1]
+
+    @property
+    def pretrain_grid(self) -> tuple[int, int]:
+        """Tokens (rows, columns) of a picture of `pretrain_image_size`."""
+        return self.pretrain_image_size[0] // self.patch_size[0], self.pretrain_image_size[1] // self.patch_size[1]
+
+    def window_of(self, block: int) -> int:
+        """Tokens on the side of a block's attention windows; 0 where it attends globally."""
+        return self.window_size if block in self.window_block_indices else 0
+
+
+@dataclass(frozen=True)
+class ExternalConfig:
+    """Another library's backbone: a description as in config.json, or a name that stands for one.
+
+    Args:
+        described: the arguments with "model_type", as transformers writes them; None where `name` says what it is.
+        name: a hub id or folder for transformers, a model's name for timm.
+        timm: whether `name` is timm's.
+        pretrained: whether a name starts from its published weights, or random ones.
+        arguments: further arguments of a name, such as {"out_indices": [2]}.
+    """
+
+    described: Mapping[str, Any] | None = None
+    name: str | None = None
+    timm: bool = False
+    pretrained: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_channels(self) -> int:
-        """Channels of the input. A backbone that knows three is given a fourth, for the trimap; see `foreign`."""
-        if isinstance(self.backbone_config, VitDetConfig):
-            return self.backbone_config.num_channels
-        given = (self.backbone_config or self.backbone_kwargs or {}).get("num_channels", 3)
+        """Channels of the input. A backbone that knows three is given a fourth, for the trimap."""
+        given = (self.described or self.arguments).get("num_channels", 3)
         return CHANNELS if given == 3 else given
+
+
+@dataclass(frozen=True)
+class MattingConfig:
+    """A ViTMatte: backbone, convolution stream and fusion blocks (Yao et al., arXiv 2305.15272).
+
+    Args:
+        backbone: the transformer built in, or another library's backbone.
+        hidden_size: channels of the backbone's feature map.
+        batch_norm_eps: epsilon of the decoder's BatchNorms.
+        initializer_range: standard deviation of fresh weights.
+        convstream_hidden_sizes: channels of the detail maps at 1/2, 1/4, 1/8 of the size.
+        fusion_hidden_sizes: channels after each fusion; one more than the detail maps.
+
+    Raises:
+        ValueError: for values that are not as described or do not go together; the message names the field.
+    """
+
+    backbone: TransformerConfig | ExternalConfig = field(default_factory=TransformerConfig)
+    hidden_size: int = 384
+    batch_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+    convstream_hidden_sizes: tuple[int, ...] = (48, 96, 192)
+    fusion_hidden_sizes: tuple[int, ...] = (256, 128, 64, 32)
+
+    def __post_init__(self) -> None:
+        self.check("MattingConfig")
+
+    def check(self, owner: str) -> None:
+        """Raises ValueError, whose message begins with `owner`, unless the values are right and go together."""
+        check_values(owner, {f.name: getattr(self, f.name) for f in fields(self)}, MATTING_RULES)
+        if len(self.fusion_hidden_sizes) != len(self.convstream_hidden_sizes) + 1:
+            raise ValueError(f"{owner}: fusion_hidden_sizes is {list(self.fusion_hidden_sizes)}; expected "
+                             f"{len(self.convstream_hidden_sizes) + 1} numbers, one more than convstream_hidden_sizes "
+                             f"{list(self.convstream_hidden_sizes)}")
+        if self.transformer is None:
+            return
+        if self.transformer.hidden_size != self.hidden_size:
+            raise ValueError(f"{owner}: hidden_size is {self.hidden_size}; expected {self.transformer.hidden_size}, "
+                             "the hidden_size of backbone_config")
+        if set(self.transformer.patch_size) != {self.stride}:
+            raise ValueError(f"{owner}: backbone_config has a patch_size of {self.transformer.patch_size}; expected "
+                             f"{self.stride}, because {len(self.fusion_hidden_sizes)} fusion blocks enlarge by that")
+
+    @property
+    def transformer(self) -> TransformerConfig | None:
+        """The backbone's configuration where it is the transformer built in."""
+        return self.backbone if isinstance(self.backbone, TransformerConfig) else None
+
+    @property
+    def external(self) -> ExternalConfig | None:
+        """The backbone's configuration where it is another library's."""
+        return self.backbone if isinstance(self.backbone, ExternalConfig) else None
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the input."""
+        return self.backbone.num_channels
 
     @property
     def stride(self) -> int:
         """Pixels to a place of the feature map that the decoder takes: each fusion block enlarges by two."""
         return 2 ** len(self.fusion_hidden_sizes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As written to config.json: loads here, in transformers, and without loss of the hub's keys."""
-        values = super().to_dict()
-        if isinstance(self.backbone_config, VitDetConfig):
-            values["backbone_config"] = self.backbone_config.to_dict()
-        if self.backbone is None:
-            # transformers refuses these beside a backbone_config, even when empty, in some versions
-            for name in ("backbone", "backbone_kwargs", "use_pretrained_backbone", "use_timm_backbone"):
-                if not values[name]:
-                    del values[name]
-        return values

@@ -7,7 +7,7 @@ The decoder takes one map of `hidden_size` channels at 1/16 of the size. The rul
 2. Input. Zeros below and to the right up to a multiple of every map's stride (14 for DINOv2 with patches of 14).
 3. Stride 16 passes as it is. A stride that divides 16 (ConvNeXt's first maps): the mean of the places inside. Any other
    (14, 32): bilinear, at the centres of the decoder's places in pixels. What lies beyond the picture is cut off.
-4. A backbone for three channels gets a fourth, the trimap; see `foreign_sources.widen`.
+4. A backbone for three channels gets a fourth, the trimap; see `external_libraries.widen`.
 
 Such a backbone runs whole pictures in the way its library does: its memory grows with the picture, and `memory_limit`
 holds for the decoder only. Progress and interruption reach inside it.
@@ -25,87 +25,89 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_pixel_values
-from ..huggingface.outputs import BackboneOutput
 from ..padding import SizeContract
-from .config import VitMatteConfig
-from .execution import Execution, Region
-from .external_libraries import TIMM_ARGUMENTS, TimmBackbone, build, described_of
+from .config import MattingConfig
+from .external_libraries import TIMM_ARGUMENTS, TimmBackbone, build
 
 PROBE_SIZE = 224  # pixels, where the configuration names no size: a multiple of 14 and of 32
 
 
-class ForeignBackbone:
+class ExternalBackbone:
     """Runs a backbone of another library for a ViTMatte. Not a module itself, so that `module` keeps the parameter
     names that transformers' checkpoints have.
 
     Args:
-        config: the net's.
+        architecture: the net's; its backbone is an `ExternalConfig`.
 
     Attributes:
         module: the backbone; `to`, `state_dict` and training act on it.
-        config: the net's configuration, with the backbone's own in place of a name.
+        config: the backbone's description, also where a name was given.
         strides: pixels to a place, for each feature map.
         widths: channels of each.
-        numbers: numbers in the largest tensor that a layer makes, per pixel of the input.
+        largest: values in the largest tensor that a layer makes, per pixel of the input.
 
     Raises:
-        ImportError, ValueError, OSError: see `foreign_sources.build`. ValueError also for a `hidden_size` that fits
+        ImportError, ValueError, OSError: see `external_libraries.build`. ValueError also for a `hidden_size` that fits
         neither the last map nor all of them, and for maps that lie on no regular grid.
     """
 
-    def __init__(self, config: VitMatteConfig) -> None:
-        self.config, self.module = build(config)
-        self.channels, self.stride = self.config.num_channels, self.config.stride
+    def __init__(self, architecture: MattingConfig) -> None:
+        assert architecture.external is not None
+        self.config, self.module = build(architecture.external)
+        self.channels, self.stride = self.config.num_channels, architecture.stride
         self.calls = 0
         self._probe()
-        self.all_maps = len(self.widths) > 1 and self.config.hidden_size == sum(self.widths)
-        if self.config.hidden_size != self.widths[-1] and not self.all_maps:
+        width = architecture.hidden_size
+        self.all_maps = len(self.widths) > 1 and width == sum(self.widths)
+        if width != self.widths[-1] and not self.all_maps:
             both = f" (the last one's), or {sum(self.widths)} (all of them together)" if len(self.widths) > 1 else ""
-            raise ValueError(f"VitMatteConfig: hidden_size is {self.config.hidden_size}; expected "
-                             f"{self.widths[-1]}{both}: the backbone's feature maps have {self.widths} channels")
+            raise ValueError(f"hidden_size is {width}; expected {self.widths[-1]}{both}: the backbone's feature maps "
+                             f"have {self.widths} channels")
         self.contract = SizeContract(math.lcm(*self.strides))
 
-    def forward(
-        self,
-        pixel_values: Tensor,
-        *,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-        run: Execution | None = None,
-    ) -> BackboneOutput:
+    def forward(self, pixel_values: Tensor, step: Callable[[int], None] | None = None) -> Tensor:
         """[B, channels, height, width], both sides multiples of the decoder's stride, to the map for the decoder.
 
-        Hidden states and attentions are what the backbone's library gives: none where it has none; for timm the hidden
-        states are its feature maps.
+        Args:
+            pixel_values: see above.
+            step: called after each layer with a share of the multiply-adds.
+
+        Returns:
+            [B, hidden_size, height / stride, width / stride].
+
+        Raises:
+            ValueError: for a shape the net cannot take.
+        """
+        return self.outputs(pixel_values, step=step)[0]
+
+    __call__ = forward
+
+    def outputs(
+        self, pixel_values: Tensor, *, hidden_states: bool = False, attentions: bool = False,
+        step: Callable[[int], None] | None = None,
+    ) -> tuple[Tensor, Any, Any]:
+        """`forward`, with what the backbone's library gives besides: (map, hidden states, attentions).
+
+        The last two are None where not asked for or not to be had; timm's hidden states are its feature maps.
 
         Raises:
             ValueError: for a shape the net cannot take, or attentions of timm.
         """
         check_pixel_values(pixel_values, self.channels, (self.stride, self.stride))
-        if output_attentions and isinstance(self.module, TimmBackbone):
+        if attentions and isinstance(self.module, TimmBackbone):
             raise ValueError("output_attentions is True, but timm's backbones do not give their attentions")
         weight = next(self.module.parameters())
         padded = self.contract.pad(pixel_values).to(weight.device, weight.dtype)
-        with self._watched(run or Execution(), pixel_values):
-            maps, states, attentions = self._run(padded, output_hidden_states, output_attentions)
+        with self._watched(step, pixel_values):
+            maps, states, probabilities = self._run(padded, hidden_states, attentions)
         height, width = pixel_values.shape[-2] // self.stride, pixel_values.shape[-1] // self.stride
         wanted = range(len(maps)) if self.all_maps else [len(maps) - 1]
         brought = [SizeContract.crop(self._brought(maps[i], self.strides[i]), height, width) for i in wanted]
         feature = torch.cat(brought, dim=1) if len(brought) > 1 else brought[0]
-        return BackboneOutput((feature.to(pixel_values),), states, attentions)
+        return feature.to(pixel_values), states, probabilities
 
-    __call__ = forward
-
-    @torch.no_grad()
-    def infer(
-        self, region: Region, batch: int, grid: tuple[int, int], run: Execution, needed: Tensor | None = None
-    ) -> Tensor:
-        """The map for the decoder, [B, C, H, W]; `needed` saves nothing here. See `VitDetBackbone.infer`."""
-        pixels = region((0, grid[0] * self.stride), (0, grid[1] * self.stride))
-        return self.forward(pixels, run=run).feature_maps[-1]
-
-    def work(self, grid: tuple[int, int], needed: int, strided: bool) -> int:
-        """About the multiply-adds of one frame: every weight once per place."""
+    def macs(self, grid: tuple[int, int]) -> int:
+        """About the multiply-adds of one picture of a grid (H, W) of the decoder: every weight once per place."""
         return sum(p.numel() for p in self.module.parameters()) * grid[0] * grid[1]
 
     def _run(self, x: Tensor, states: bool, attentions: bool) -> tuple[list[Tensor], Any, Any]:
@@ -143,7 +145,7 @@ class ForeignBackbone:
     @torch.no_grad()
     def _probe(self) -> None:
         """Runs a blank picture to see what the backbone gives out."""
-        described = described_of(self.config)
+        described = self.config.described or {}
         side = described.get("image_size") or described.get(TIMM_ARGUMENTS, {}).get("img_size") or PROBE_SIZE
         height, width = (side, side) if isinstance(side, int) else (side[-2], side[-1])
         training, largest = self.module.training, 0
@@ -163,14 +165,17 @@ class ForeignBackbone:
                                  "expected [batch, channels, height / stride, width / stride]")
         self.strides = [height // x.shape[2] for x in maps]
         self.widths = [x.shape[1] for x in maps]
-        self.numbers = largest / (height * width)
+        self.largest = largest / (height * width)
 
     @contextmanager
-    def _watched(self, run: Execution, pixel_values: Tensor) -> Iterator[None]:
-        """Reports the work while the backbone runs, a share for each layer."""
+    def _watched(self, step: Callable[[int], None] | None, pixel_values: Tensor) -> Iterator[None]:
+        """Reports the arithmetic while the backbone runs, a share for each layer."""
+        if step is None:
+            yield
+            return
         batch, _, height, width = pixel_values.shape
-        share = batch * self.work((height // self.stride, width // self.stride), 0, False) // max(1, self.calls)
-        with self._hooked(lambda output: run.step(share)):
+        share = batch * self.macs((height // self.stride, width // self.stride)) // max(1, self.calls)
+        with self._hooked(lambda output: step(share)):
             yield
 
     @contextmanager

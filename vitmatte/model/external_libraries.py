@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .config import CHANNELS, VitMatteConfig
+from .config import CHANNELS, ExternalConfig
 
 TIMM = "timm_backbone"  # transformers' model_type for any of timm's
 TIMM_ARGUMENTS = "timm_kwargs"  # ours, in such a configuration: what else timm.create_model is given
@@ -64,48 +63,40 @@ def _created(timm: Any, name: Any, pretrained: bool, how: dict[str, Any]) -> nn.
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def build(config: VitMatteConfig) -> tuple[VitMatteConfig, nn.Module]:
-    """The backbone of a configuration that is no ViTDet's, on the CPU in float32.
+def build(config: ExternalConfig) -> tuple[ExternalConfig, nn.Module]:
+    """Another library's backbone, on the CPU in float32.
 
     Returns:
-        (the configuration with the backbone's own in place of a name, as it is to be saved; the backbone, which takes
-        `config.num_channels` channels).
+        (its description in place of a name, as it is to be saved; the backbone, which takes `config.num_channels`
+        channels).
 
     Raises:
         ImportError: transformers or timm is not installed; the message says how to.
         ValueError: they know no such backbone. OSError: a named one is not to be had (transformers' message).
     """
-    if config.backbone is not None and not config.use_timm_backbone:
-        described, module = _named(config.backbone, config.use_pretrained_backbone, config.backbone_kwargs or {})
+    if config.name is not None and not config.timm:
+        described, module = _named(config.name, config.pretrained, config.arguments)
     else:
-        described = _timm_by_name(config) if config.backbone is not None else described_of(config)
+        described = _timm_by_name(config) if config.name is not None else dict(config.described or {})
         described["num_channels"] = config.num_channels
-        pretrained = config.use_pretrained_backbone
         if described.get("model_type") == TIMM:
             # timm would spread published weights of three channels over four.
-            module = TimmBackbone({**described, "num_channels": 3} if pretrained else described, pretrained=pretrained)
+            alone = {**described, "num_channels": 3} if config.pretrained else described
+            module = TimmBackbone(alone, pretrained=config.pretrained)
         else:
             module = _described(described)
-        if pretrained:
+        if config.pretrained:
             widen(module)
-    found = replace(config, backbone=None, backbone_config=described, use_pretrained_backbone=False,
-                    use_timm_backbone=False, backbone_kwargs=None)
-    return found, module.float()
+    return ExternalConfig(described=described), module.float()
 
 
-def described_of(config: VitMatteConfig) -> dict[str, Any]:
-    """The configuration of a net's backbone, which is no ViTDet, as transformers writes it."""
-    assert isinstance(config.backbone_config, dict)
-    return dict(config.backbone_config)
-
-
-def _timm_by_name(config: VitMatteConfig) -> dict[str, Any]:
-    given = dict(config.backbone_kwargs or {})
+def _timm_by_name(config: ExternalConfig) -> dict[str, Any]:
+    given = dict(config.arguments)
     known = ("out_indices", "output_stride", "freeze_batch_norm_2d")
     own: dict[str, Any] = {k: given.pop(k) for k in known if k in given}
     given.pop("num_channels", None)
     own["out_indices"] = list(own.get("out_indices") or (-1,))
-    return {"model_type": TIMM, "backbone": config.backbone, "features_only": True, **own, TIMM_ARGUMENTS: given}
+    return {"model_type": TIMM, "backbone": config.name, "features_only": True, **own, TIMM_ARGUMENTS: given}
 
 
 def _described(described: Mapping[str, Any]) -> nn.Module:

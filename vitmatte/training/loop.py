@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..inference.context import PRECISIONS
 from ..inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from ..model.execution import PRECISIONS
 from ..model.loss import matting_loss
 from .composites import Compositor, Sample
 from .pictures import find_backgrounds, find_foregrounds
@@ -107,7 +107,7 @@ class _Trainer:
         rate = recipe.schedule.at(training.step)
         precision = PRECISIONS[recipe.precision]
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            alphas = training.net(x).alphas
+            alphas = training.net(x)
         loss, parts = matting_loss(alphas, labels, unknown, recipe.loss)
         if not torch.isfinite(loss):
             raise RuntimeError(f"the loss is {float(loss)} at step {training.step}; resume with a lower rate")

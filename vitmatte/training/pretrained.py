@@ -14,8 +14,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..model.vitmatte import VitMatteForImageMatting
-from ..weights.checkpoint import hub_name
+from ..model.vitmatte import ViTMatte
+from ..weights.names import hub_name
 from ..weights.tensors import read_tensors
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ OURS = re.compile(r"pos_embed$|patch_embed\.proj\.|blocks\.\d+\.(norm[12]|attn\.
 KEEP_FRESH = ("rel_pos_", ".residual.")
 
 
-def load_plain_backbone(net: VitMatteForImageMatting, path: str) -> None:
+def load_plain_backbone(net: ViTMatte, path: str) -> None:
     """Gives the net's backbone the weights of a plain ViT in a file; blocks beyond the net's number are left out.
 
     Raises:
@@ -40,7 +40,7 @@ def load_plain_backbone(net: VitMatteForImageMatting, path: str) -> None:
     log.info("backbone from %s: %d tensors", path, len(state))
 
 
-def adapted(content: Mapping[str, object], net: VitMatteForImageMatting, where: str) -> dict[str, Tensor]:
+def adapted(content: Mapping[str, object], net: ViTMatte, where: str) -> dict[str, Tensor]:
     """The tensors of a plain ViT by this backbone's names, the patch embedding widened by zeros."""
     for key in ("model", "state_dict", "teacher"):
         inner = content.get(key)

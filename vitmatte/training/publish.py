@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ..files import whole_files
-from ..huggingface.hub_config import CONFIG_NAME
-from ..huggingface.processing import VitMatteImageProcessor
-from ..inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from ..weights.checkpoint import load_net
+from ..inference.preprocessing import DIVISOR, IMAGENET_MEAN, IMAGENET_STD
+from ..weights.config_file import CONFIG_NAME, PREPROCESSOR_NAME, described
+from ..weights.load import load_net
+from ..weights.save import ARCHITECTURE
 from ..weights.tensors import write_safetensors
 
 
@@ -28,21 +28,25 @@ def publish(source: Path, target: Path) -> None:
         target: the folder to write.
 
     Raises:
-        FileNotFoundError, ValueError: as `checkpoint.load_net`.
+        FileNotFoundError, ValueError: as `weights.load.load_net`.
     """
     net = load_net(source)
     target.mkdir(parents=True, exist_ok=True)
-    described = {"architectures": ["VitMatteForImageMatting"], "torch_dtype": "float16", **net.config.to_dict()}
-    state, backbone = net.state_dict(), net.config.vitdet
+    text = {"architectures": [ARCHITECTURE], "torch_dtype": "float16", **described(net.architecture)}
+    state, backbone = net.state_dict(), net.architecture.transformer
     if backbone is not None and not backbone.use_absolute_position_embeddings:
         # transformers 5.23 cannot make a VitDet without them; zeros are the same function.
         places = backbone.pretrain_grid[0] * backbone.pretrain_grid[1] + 1
         state["backbone.embeddings.position_embeddings"] = torch.zeros(1, places, backbone.hidden_size)
-        described["backbone_config"]["use_absolute_position_embeddings"] = True
-    with whole_files(target / CONFIG_NAME, target / "model.safetensors") as (config, weights):
+        text["backbone_config"]["use_absolute_position_embeddings"] = True
+    processor = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "do_rescale": True, "rescale_factor": 1 / 255,
+                 "do_normalize": True, "do_pad": True, "size_divisor": DIVISOR, "size_divisibility": DIVISOR,
+                 "image_processor_type": "VitMatteImageProcessor"}
+    names = CONFIG_NAME, PREPROCESSOR_NAME, "model.safetensors"
+    with whole_files(*(target / name for name in names)) as (config, preprocessor, weights):
         write_safetensors(weights, {name: halved(name, value) for name, value in state.items()})
-        config.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-        VitMatteImageProcessor(image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD).save_pretrained(target)
+        config.write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
+        preprocessor.write_text(json.dumps(processor, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def halved(name: str, value: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import check_choice
-from ..huggingface.fields import read_json
-from ..model.config import VitMatteConfig
-from ..model.execution import PRECISIONS
+from ..inference.context import PRECISIONS
+from ..model.config import MattingConfig
 from ..model.loss import LossWeights
+from ..values import read_json
+from ..weights.config_file import matting_config
 from .from_json import build
 
 
@@ -142,7 +143,7 @@ class Recipe:
 
     Args:
         foregrounds, backgrounds: where pictures come from.
-        model: a VitMatteConfig as in config.json.
+        model: the architecture, as in config.json.
         run: folder for state, log, contact sheets and the result; relative to the recipe.
         validation_foregrounds, validation_backgrounds: pictures for the fixed validation set; none: no validation.
         backbone: a plain ViT's weights to start from; see `pretrained`.
@@ -159,7 +160,7 @@ class Recipe:
 
     foregrounds: list[Source]
     backgrounds: list[Source]
-    model: VitMatteConfig
+    model: MattingConfig
     run: str
     validation_foregrounds: list[Source] = field(default_factory=list)
     validation_backgrounds: list[Source] = field(default_factory=list)
@@ -216,7 +217,7 @@ def read_recipe(path: str | Path) -> Recipe:
     values.pop("comment", None)
     try:
         if isinstance(values.get("model"), dict):
-            values["model"] = VitMatteConfig.from_dict(values["model"])
+            values["model"] = matting_config(values["model"])
         recipe = build(Recipe, values)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from ..files import whole_file
-from ..model.vitmatte import VitMatteForImageMatting
+from ..model.vitmatte import ViTMatte
+from ..weights.save import save_net
 from ..weights.tensors import read_pickle
 from .average import Average
 from .optimizer import make_optimizers
@@ -26,7 +27,7 @@ STATE = "state.pt"
 class Training:
     """A run in progress; `step` counts the steps done, `best` is the smallest validation error so far."""
 
-    net: VitMatteForImageMatting
+    net: ViTMatte
     average: Average
     optimizers: list[torch.optim.Optimizer]
     step: int = 0
@@ -37,7 +38,7 @@ class Training:
 def fresh(recipe: Recipe, device: torch.device) -> Training:
     """A run at its beginning."""
     torch.manual_seed(recipe.seed)
-    net = VitMatteForImageMatting(recipe.model).to(device).train()
+    net = ViTMatte(recipe.model).to(device).train()
     if recipe.backbone is not None:
         from .pretrained import load_plain_backbone
 
@@ -87,7 +88,7 @@ def resume(recipe: Recipe, device: torch.device) -> Training:
 
 def save_average(training: Training, recipe: Recipe, folder: Path) -> None:
     """Writes the averaged net in the hub's layout."""
-    averaged_net(training, recipe).save_pretrained(folder)
+    save_net(averaged_net(training, recipe), folder)
 
 
 @contextmanager
@@ -108,9 +109,9 @@ def only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def averaged_net(training: Training, recipe: Recipe) -> VitMatteForImageMatting:
+def averaged_net(training: Training, recipe: Recipe) -> ViTMatte:
     """A net with the averaged weights, in evaluation mode."""
-    net = VitMatteForImageMatting(recipe.model, device="meta")
+    net = ViTMatte(recipe.model, device="meta")
     net.load_state_dict(training.average.state, assign=True)
     return net.eval()
 

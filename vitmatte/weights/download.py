@@ -1,4 +1,4 @@
-"""Fetching models: released ones, pinned and verified, and anybody's on the hub.
+"""Fetching released models, pinned and verified.
 
 Nothing here touches the network unless a model that is not on disk is asked for by name; huggingface_hub's own
 switches hold (HF_HUB_OFFLINE, HF_ENDPOINT for a mirror, HF_TOKEN, HF_HUB_DOWNLOAD_TIMEOUT).
@@ -6,11 +6,9 @@ switches hold (HF_HUB_OFFLINE, HF_ENDPOINT for a mirror, HF_TOKEN, HF_HUB_DOWNLO
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import logging
 import os
-import re
 import shutil
 import sys
 import threading
@@ -20,28 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..huggingface.fields import read_json
-from ..huggingface.hub_config import CONFIG_NAME
-from ..model.config import PREPROCESSOR_NAME
-from .checkpoint import WEIGHTS_NAMES
-from .released import (
-    BUNDLED,
-    BUNDLED_FOLDER,
-    RELEASED,
-    Released,
-    default_folder,
-    file_sha256,
-    in_hub_cache,
-    on_disk,
-    released,
-)
+from ..values import read_json
+from .checksums import file_sha256, has_checksum, is_checksum
+from .config_file import CONFIG_NAME, PREPROCESSOR_NAME
+from .released import BUNDLED, BUNDLED_FOLDER, RELEASED, Released, default_folder, in_hub_cache, on_disk, released
 
 log = logging.getLogger(__name__)
 _ONE_BAR = threading.Lock()
-
-# What huggingface_hub is told about where a file comes from.
-HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
-
 
 class DownloadError(RuntimeError):
     """A model could not be fetched; the message says which, why and what to do."""
@@ -180,7 +163,7 @@ def _fetch(model: Released, file: str, waiting: Path, progress: Any, token: str 
 
 @dataclass(frozen=True)
 class _Published:
-    """A file as the hub has it; its checksum as the hub's etags are made, see `_has_checksum`, or None."""
+    """A file as the hub has it; its checksum as the hub's etags are made, see `has_checksum`, or None."""
 
     url: str
     size: int | None
@@ -202,10 +185,10 @@ def _published(model: Released, file: str, token: str | bool | None) -> _Publish
         raise DownloadError(f"{file} of {model.name}: the hub answers with revision {metadata.commit_hash} instead of "
                             f"{model.revision}; try again, or another mirror (HF_ENDPOINT)")
     etag = (metadata.etag or "").strip('"')
-    if file == model.weights and not _is_checksum(etag):
+    if file == model.weights and not is_checksum(etag):
         raise DownloadError(f"{file} of {model.name}: the hub gives no checksum to verify it by; try another mirror "
                             "(HF_ENDPOINT)")
-    return _Published(url, metadata.size, etag if _is_checksum(etag) else None)
+    return _Published(url, metadata.size, etag if is_checksum(etag) else None)
 
 
 @contextmanager
@@ -258,7 +241,7 @@ def _progress_class(on_progress: Callable[[int, int], None] | None, check_interr
 def _verify(path: Path, model: Released, file: str, published: _Published) -> None:
     """Raises DownloadError, and removes the file, unless it is the published one, by size and checksum."""
     found, size = path.stat().st_size, model.size if file == model.weights and model.size else published.size
-    if size in (None, found) and (_has_checksum(path, published.checksum) if published.checksum else _is_read(path)):
+    if size in (None, found) and (has_checksum(path, published.checksum) if published.checksum else _is_read(path)):
         return
     told = f"{found:,} bytes, sha256 {file_sha256(path)}"
     path.unlink()
@@ -267,87 +250,9 @@ def _verify(path: Path, model: Released, file: str, published: _Published) -> No
                         "a proxy altered it: try again, or another mirror (HF_ENDPOINT)")
 
 
-def _is_checksum(etag: str) -> bool:
-    return re.fullmatch("[0-9a-f]{64}|[0-9a-f]{40}", etag) is not None
-
-
-def _has_checksum(path: Path, checksum: str) -> bool:
-    """Whether a file is the one of the hub's etag: the SHA-256 of a large file, git's name (a SHA-1) of a small one;
-    some mirrors give the plain SHA-1."""
-    if len(checksum) == 64:
-        return file_sha256(path) == checksum
-    content = path.read_bytes()
-    forms = (b"blob %d\0" % len(content) + content, content)
-    return any(hashlib.sha1(form, usedforsecurity=False).hexdigest() == checksum for form in forms)
-
-
 def _is_read(path: Path) -> bool:
     """Whether a configuration that a mirror gives no checksum of is one at all."""
     try:
         return bool(read_json(path))
     except ValueError:
         return False
-
-
-def fetch_file(name: str, file: str, **hub: Any) -> Path:
-    """One file of a repository of the hub, in huggingface_hub's cache; see `fetch_repository`.
-
-    Raises:
-        FileNotFoundError: not a path, and not to be had from the hub; the message gives the hub's reason.
-    """
-    model = released(name)
-    if model is not None:
-        name, hub = model.repository, {"revision": model.revision, **hub}
-    try:
-        return _to_cache(name, file, **hub)
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise FileNotFoundError(f"{name!r} is no file or folder, and {file} could not be had from the hub: "
-                                f"{reason}") from error
-
-
-def fetch_repository(name: str, *, weights: bool = True, subfolder: str = "", **hub: Any) -> Path:
-    """A repository of the hub, in huggingface_hub's cache.
-
-    Args:
-        name: such as "hustvl/vitmatte-small-composition-1k"; released ones come at their pinned revision.
-        weights: whether the weights are wanted, besides the configuration files.
-        subfolder: where in the repository.
-        hub: revision, cache_dir, token, local_files_only, force_download, as huggingface_hub takes them.
-
-    Returns:
-        The folder that holds the files.
-
-    Raises:
-        FileNotFoundError: not a path, and not to be had from the hub; the message gives the hub's reason.
-    """
-    model = released(name)
-    wanted = WEIGHTS_NAMES if model is None else (model.weights,)
-    last: Exception | None = None
-    for file in wanted if weights else (PREPROCESSOR_NAME,):
-        try:
-            path = fetch_file(name, f"{subfolder}/{file}".lstrip("/"), **hub)
-            if weights:
-                fetch_file(name, f"{subfolder}/{CONFIG_NAME}".lstrip("/"), **hub)
-            return path.parent
-        except FileNotFoundError as error:
-            last = error
-            log.debug("no %s in %s: %s", file, name, error)
-    assert last is not None
-    raise last
-
-
-def _to_cache(name: str, file: str, **hub: Any) -> Path:
-    """One file in huggingface_hub's cache; what has just been downloaded is verified. DownloadError, and no file,
-    where its bytes are others."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-
-    where = {key: hub[key] for key in ("cache_dir", "revision") if hub.get(key) is not None}
-    there = isinstance(try_to_load_from_cache(name, file, **where), str) and not hub.get("force_download")
-    path = Path(hf_hub_download(name, file, **hub))
-    content = path.resolve()  # the cache names contents by their etags, where the system has links
-    if not there and _is_checksum(content.name) and not _has_checksum(content, content.name):
-        for altered in {path, content}:
-            altered.unlink(missing_ok=True)
-        raise DownloadError(f"{file} of {name} is not the published file (its checksum is not {content.name}); removed")
-    return path

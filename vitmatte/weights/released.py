@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ..huggingface.hub_config import CONFIG_NAME
-from .checkpoint import WEIGHTS_NAMES
+from .checksums import file_sha256
+from .config_file import CONFIG_NAME
+from .infer_config import WEIGHTS_NAMES
 
 BUNDLED = "vitmatte-tiny"
 BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled" / BUNDLED
@@ -123,12 +123,3 @@ def in_hub_cache(name: str) -> Path | None:
     assert model is not None
     place = _snapshot(Path(constants.HF_HUB_CACHE), model)
     return place if _is_whole(place, model) else None
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

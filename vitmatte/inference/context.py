@@ -1,4 +1,4 @@
-"""How a net is run, apart from what it computes: working memory, interruption, progress."""
+"""What is passed down a run of the net: sizes of pieces, working memory, progress, the watch for overflow."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from ..padding import Span
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-# Size of the pieces that work is cut into on a CPU: 1 MiB loses a tenth of the speed, from 4 MiB on there is no gain
+# Sizes of bands and chunks on a CPU, in bytes: 1 MiB loses a tenth of the speed, from 4 MiB on there is no gain
 # (benchmarks/parts.py).
-CPU_PIECE = 8 * 2**20
-CPU_SCORES = 16 * 2**20
+CPU_BAND = 8 * 2**20
+CPU_CHUNK = 16 * 2**20
 
 
-# Reads the net's input in pieces: rows (top, bottom) and columns (left, right) of the padded picture, in pixels, to
-# [B, channels, bottom - top, right - left].
+# Reads a rectangle of the net's input: rows (top, bottom) and columns (left, right), in pixels of the padded picture,
+# to [B, channels, bottom - top, right - left].
 Region = Callable[[Span, Span], Tensor]
 
 
-def _nothing(work: int) -> None:
+def _nothing(macs: int) -> None:
     return None
 
 
 @dataclass
-class Execution:
-    """Passed down through one run of the net; never kept by it.
+class Context:
+    """Passed down through one run of the net, which never keeps it.
 
     Args:
-        piece_bytes: size of the largest temporary tensor that a piece of work makes, where the work can be cut that
-            small. The result does not depend on it beyond rounding.
-        score_bytes: the same for a chunk of attention scores.
-        step: called after each piece of work with the multiply-adds done; raising from it ends the run.
+        band_bytes: size of the largest temporary tensor that a band makes, where the work can be cut that small. The
+            result does not depend on it beyond rounding.
+        chunk_bytes: size of the attention scores that exist at once.
+        step: called after each band, chunk and tile with the multiply-adds done; raising from it ends the run.
         strided: global blocks attend among every second token of every second row, in four groups, as
             Matte-Anything does: a quarter of the work, and another result.
         tables: relative position tables already resized in this run, by parameter and length.
     """
 
-    piece_bytes: int = CPU_PIECE
-    score_bytes: int = CPU_SCORES
+    band_bytes: int = CPU_BAND
+    chunk_bytes: int = CPU_CHUNK
     step: Callable[[int], None] = _nothing
     strided: bool = False
     tables: dict[tuple[int, int], Tensor] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Execution:
     def scratch(self, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """[count] numbers to compute with until the next call, which may give the same memory again.
 
-        One buffer that grows to what is asked of it: fresh memory for every piece costs a CPU more time than the
+        One buffer that grows to what is asked of it: fresh memory for every band costs a CPU more time than the
         arithmetic on it, and scatters the heap.
         """
         size = count * dtype.itemsize
@@ -78,8 +78,8 @@ class Execution:
         """Whether anything watched so far was NaN, infinite, or beyond what dtype holds."""
         return self._largest is not None and not bool(self._largest <= torch.finfo(dtype).max)
 
-    def pieces(self, count: int, bytes_each: int) -> Iterator[tuple[int, int]]:
-        """Cuts `count` things of `bytes_each` into runs (start, stop) that fit a piece; at least one thing each."""
-        size = max(1, self.piece_bytes // bytes_each)
+    def bands(self, count: int, bytes_each: int) -> Iterator[tuple[int, int]]:
+        """Cuts `count` rows of `bytes_each` into bands (start, stop) that fit `band_bytes`; at least one row each."""
+        size = max(1, self.band_bytes // bytes_each)
         for start in range(0, count, size):
             yield start, min(start + size, count)

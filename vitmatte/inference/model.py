@@ -1,0 +1,86 @@
+"""A net together with its preprocessing, and loading both."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ..checks import check_choice
+from ..model.vitmatte import ViTMatte
+from ..weights.download import locate
+from ..weights.load import load_net
+from .preprocessing import Preprocessing
+
+Normalization = Literal["as_trained", "hub"]
+NORMALIZATIONS: tuple[Normalization, ...] = ("as_trained", "hub")
+
+
+@dataclass(frozen=True)
+class MattingModel:
+    """A net together with the preprocessing it was trained with.
+
+    Args:
+        net: in evaluation mode.
+        preprocessing: what its input is made with.
+
+    Raises:
+        ValueError: for a divisor that is no multiple of the net's patch size.
+    """
+
+    net: ViTMatte
+    preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        patch = self.net.architecture.stride
+        if self.preprocessing.divisor % patch:
+            raise ValueError(f"pictures would be padded to a multiple of {self.preprocessing.divisor} pixels "
+                             f"(size_divisibility); this net's patches need a multiple of {patch}")
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str] = "vitmatte-tiny",
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    normalization: Normalization = "as_trained",
+    operations: Any = nn,
+    **download: Any,
+) -> MattingModel:
+    """Loads a model for `matte`.
+
+    Args:
+        name_or_path: "vitmatte-tiny" (bundled), a released model (`released.RELEASED`; downloaded once if it is not on
+            disk), or a folder or file in any layout that `weights.load` reads.
+        device: where to.
+        dtype: of the weights: float32, float16 or bfloat16.
+        normalization: "as_trained" feeds the net ImageNet-normalised pictures and 0.5 for unknown, as its authors
+            did in training; "hub" does as the preprocessor_config.json beside it says, as transformers does.
+        operations: see `ViTMatte`.
+        download: folder, on_progress, check_interrupt, token: see `download.locate` and `download.download`.
+
+    Raises:
+        ValueError: for an argument, or a file that is no ViTMatte. FileNotFoundError: nothing there.
+        download.DownloadError: a released model is not on disk and cannot be had.
+    """
+    check_choice("normalization", normalization, NORMALIZATIONS)
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ValueError(f"dtype is {dtype}; expected torch.float32, float16 or bfloat16")
+    device = as_device(device) or "cpu"
+    path = locate(name_or_path, **download)
+    net = load_net(path, operations=operations, fold=True, dtype=dtype, device=device).requires_grad_(False)
+    if normalization == "as_trained":
+        return MattingModel(net, Preprocessing())
+    return MattingModel(net, Preprocessing.from_folder(path if path.is_dir() else Path(path).parent))
+
+
+def as_device(device: torch.device | str | None) -> torch.device | None:
+    """The device of that name; ValueError unless torch knows such."""
+    try:
+        return None if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device is {device!r}: {str(error).splitlines()[0]}") from error

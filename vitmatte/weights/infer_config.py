@@ -1,0 +1,76 @@
+"""The architecture of a net from the shapes of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ..model.config import MattingConfig, TransformerConfig
+from .names import shown
+
+WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
+
+
+def infer_config(state: Mapping[str, Tensor], where: str = "checkpoint") -> MattingConfig:
+    """The configuration of a net from the shapes of its tensors (hub names).
+
+    Epsilons and the activation leave no trace in shapes; the published nets' are assumed. Two lengths of relative
+    position tables tell window blocks (the shorter) from global ones.
+
+    Raises:
+        ValueError: when the shapes leave something open; then a config.json is needed beside the file.
+    """
+    try:
+        return _infer_config(state)
+    except (KeyError, IndexError, ZeroDivisionError, ValueError, OverflowError) as error:
+        raise ValueError(f"{where}: its configuration cannot be told from its tensors ({shown(str(error.args[0]))}); "
+                         f"name it {' or '.join(WEIGHTS_NAMES)} and put the net's config.json beside it") from error
+
+
+def _infer_config(state: Mapping[str, Tensor]) -> MattingConfig:
+    hidden, channels, patch, _ = state["backbone.embeddings.projection.weight"].shape
+    layer = "backbone.encoder.layer."
+    blocks = 1 + max(int(name[len(layer):].split(".")[0]) for name in state if name.startswith(layer))
+    lengths = [state[f"{layer}{i}.attention.rel_pos_h"].shape[0] for i in range(blocks)]
+    widest = max(state[f"{layer}{i}.attention.rel_pos_w"].shape[0] for i in range(blocks))
+    height, width = ((length + 1) // 2 * patch for length in (max(lengths), widest))
+    residual = [i for i in range(blocks) if f"{layer}{i}.residual.conv1.weight" in state]
+    if len(set(lengths)) == 1:
+        raise KeyError("which blocks attend in windows")
+    windowed = [i for i in range(blocks) if lengths[i] == min(lengths)]
+    positions = state.get("backbone.embeddings.position_embeddings")
+    pretrained = round((positions.shape[1] - 1) ** 0.5) * patch if positions is not None else 224
+    streams = [state[name].shape[0] for name in _numbered(state, "decoder.convstream.convs.{}.conv.weight")]
+    fusions = [state[name].shape[0] for name in _numbered(state, "decoder.fusion_blocks.{}.conv.conv.weight")]
+    return MattingConfig(
+        backbone=TransformerConfig(
+            hidden_size=hidden,
+            num_hidden_layers=blocks,
+            num_attention_heads=hidden // state[f"{layer}0.attention.rel_pos_h"].shape[1],
+            mlp_ratio=state[f"{layer}0.mlp.fc1.weight"].shape[0] / hidden,
+            image_size=(height, width),
+            pretrain_image_size=(pretrained, pretrained),
+            patch_size=(patch, patch),
+            num_channels=channels,
+            qkv_bias=f"{layer}0.attention.qkv.bias" in state,
+            window_block_indices=tuple(windowed),
+            residual_block_indices=tuple(residual),
+            use_absolute_position_embeddings=positions is not None,
+            use_relative_position_embeddings=True,
+            window_size=(min(lengths) + 1) // 2,
+        ),
+        hidden_size=hidden,
+        convstream_hidden_sizes=tuple(streams),
+        fusion_hidden_sizes=tuple(fusions),
+    )
+
+
+def _numbered(state: Mapping[str, Tensor], pattern: str) -> list[str]:
+    names = (pattern.format(i) for i in range(len(state)))
+    found = []
+    for name in names:
+        if name not in state:
+            break
+        found.append(name)
+    return found
