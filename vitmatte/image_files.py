@@ -53,7 +53,8 @@ def _decoded(path: str | os.PathLike[str], what: str = "picture") -> Iterator[tu
                 check_frames(file)
                 stored = stored_as(file)
                 file.load()
-                yield ImageOps.exif_transpose(file), stored
+                # Pillow turns a TIFF when it loads it; before 10.1, exif_transpose would turn it once more.
+                yield file if file.format == "TIFF" else ImageOps.exif_transpose(file), stored
         except UnidentifiedImageError as error:
             raise ValueError(f"{path} is not a picture in a format that is read here ({', '.join(FORMATS)})") from error
         except Exception as error:  # Pillow's readers fail with whatever a damaged file makes them stumble over
