@@ -21,8 +21,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from vitmatte import image_files, load_model, matte
-from vitmatte.cli.evaluate import NAMES, summarise
 from vitmatte.evaluation.metrics import Errors, errors
+from vitmatte.evaluation.report import NAMES, summarise
 from vitmatte.training.composites import Sample
 from vitmatte.training.recipe import read_recipe
 from vitmatte.training.validation import strip, validation_set

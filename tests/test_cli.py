@@ -114,6 +114,36 @@ def test_one_failure_does_not_stop_the_others(photos, capsys):
     assert "b.jpg with" in told and "image is 160x100 and trimap 3x3" in told and "1 of 3 pictures failed" in told
 
 
+def test_warnings_name_their_file(photos, capsys):
+    """Of a folder's run, in each command; what has none is not named."""
+    Image.new("L", (160, 100), 0).save(photos / "masks/b.png")
+    mask = np.array(Image.open(photos / "masks/a.png"))
+    Image.fromarray(mask // 2).save(photos / "masks/c with spaces.png")
+    assert run("trimap", photos / "masks", "-o", photos / "t") == 0
+    told = capsys.readouterr().err.splitlines()
+    assert all(line.startswith(f"warning: {photos / 'masks'}") for line in told)
+    assert any("b.png: trimap: no foreground" in line for line in told)
+    assert any("c with spaces.png: nothing in it is white: its values reach from 0 to 0.498" in line for line in told)
+    assert not any("a.png" in line for line in told)
+    Image.new("L", (160, 100), 255).save(photos / "t/b.png")
+    assert run("cutout", photos / "photos", "--trimap", photos / "t", "-o", photos / "out") == 0
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and told[0].startswith(f"warning: {photos / 't/b.png'}: no unknown area")
+
+
+@pytest.mark.parametrize(("command", "option", "levels", "said"), [
+    ("cutout", "--mask", 1, "a mask: its values reach from 0 to 1"),
+    ("cutout", "--trimap", 2, "a trimap: its values reach from 0 to 2"),
+    ("trimap", None, 1, "a mask: its values reach from 0 to 1"),
+])
+def test_labels_are_refused(photos, capsys, command, option, levels, said):
+    path = photos / "masks/a.png"
+    Image.fromarray(np.array(Image.open(path)) // (255 // levels)).save(path)
+    given = [photos / "photos/a.jpg", option, path] if option else [path]
+    assert run(command, *given, "-o", photos / "o.png") == 1
+    assert f"{path} cannot be read as {said}" in capsys.readouterr().err and not (photos / "o.png").exists()
+
+
 def test_models(tmp_path, capsys):
     assert run("models", "--models-folder", tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()

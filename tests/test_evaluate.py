@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vitmatte import image_files
 from vitmatte.cli.main import main
@@ -38,7 +39,7 @@ def test_files_against_files(folders, capsys):
     status, report = run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap"))
     assert status == 0 and report["area"] == "unknown" and list(report["pictures"]) == ["cat", "dog"]
     planes = [image_files.read_mask(folders / f)[0].numpy() for f in ("pred/dog.tif", "alpha/dog.png")]
-    trimap = image_files.read_mask(folders / "trimap/dog.png")[0].numpy()
+    trimap = image_files.read_trimap(folders / "trimap/dog.png")[0].numpy()
     expected = errors(*planes, (trimap > 0.1) & (trimap < 0.9))
     assert report["pictures"]["dog"] == pytest.approx(vars(expected))
     assert report["mean"]["mse"] == pytest.approx((0.01 + 0.04) / 2, rel=1e-3)
@@ -74,3 +75,39 @@ def test_what_is_wrong_is_named(folders, capsys, arguments, message):
     given = [str(folders / a) if i and arguments[i - 1] in folder_options else a for i, a in enumerate(arguments)]
     assert run(folders, *given) == (1, None)
     assert message in capsys.readouterr().err
+
+
+def test_a_trimap_as_a_layer(folders):
+    """White subject, grey unknown, transparent background: the same figures."""
+    _, expected = run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap"))
+    (folders / "layers").mkdir()
+    for path in (folders / "trimap").iterdir():
+        levels = Image.open(path)
+        layer = Image.merge("RGBA", (levels, levels, levels, levels.point(lambda level: 255 * (level > 0))))
+        layer.save(folders / "layers" / path.name)
+    (folders / "report.json").unlink()
+    assert run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "layers")) == (0, expected)
+
+
+def test_nothing_unknown_is_not_perfect(folders, capsys):
+    """It is said, and counts for nothing; without any picture that counts there are no figures."""
+    white = torch.ones(32, 40)
+    image_files.write_matte(folders / "pred" / "cat.tif", 1 - image_files.read_mask(folders / "alpha" / "cat.png")[0])
+    image_files.write_trimap(folders / "trimap" / "cat.png", white)
+    status, report = run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap"))
+    told = capsys.readouterr()
+    assert status == 0 and report["pictures"]["cat"] is None
+    assert report["mean"] == report["median"] == report["pictures"]["dog"]
+    assert "cat.png: no unknown area" in told.err and "dog" not in told.err
+    assert told.out.splitlines()[1].split() == ["cat", "no", "unknown", "area"]
+    image_files.write_trimap(folders / "trimap" / "dog.png", white)
+    (folders / "report.json").unlink()
+    assert run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap")) == (1, None)
+    assert "no picture has an unknown area" in capsys.readouterr().err
+
+
+def test_values_of_another_scale(folders, capsys):
+    levels = np.linspace(0, 255, 40 * 32).reshape(32, 40).astype(np.uint16)
+    Image.fromarray(levels).save(folders / "alpha" / "dog.png")
+    assert run(folders, "--pred", str(folders / "pred"), "--whole") == (1, None)
+    assert "dog.png cannot be read as a mask: its values reach from 0 to 255" in capsys.readouterr().err

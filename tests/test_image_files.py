@@ -25,7 +25,8 @@ def grey_of(mode: str) -> Image.Image:
 def test_pictures_of_every_mode(tmp_path, mode):
     path = tmp_path / "p.tif"
     picture = Image.fromarray(PIXELS).convert(mode)
-    (Image.fromarray(np.asarray(picture) / np.float32(255)) if mode == "F" else picture).save(path)
+    scaled = {"F": lambda levels: levels / np.float32(255), "I": lambda levels: levels * 257}.get(mode)
+    (Image.fromarray(scaled(np.asarray(picture))) if scaled else picture).save(path)
     image = image_files.read_image(path)
     assert image.shape == (1, 6, 9, 3) and image.dtype == torch.float32
     if mode in ("RGB", "RGBA"):

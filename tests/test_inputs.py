@@ -176,7 +176,7 @@ def test_command_line(files, data):
         found = image_files.read_mask(alpha)
         assert Image.open(output).size == (image.shape[2], image.shape[1]) and found.shape == image.shape[:3]
         if not options and kind == "--trimap":
-            expected = matte(load_model(files / "model"), image, image_files.read_mask(guide))
+            expected = matte(load_model(files / "model"), image, image_files.read_trimap(guide))
             assert torch.allclose(found, expected, atol=1 / 65535)
     else:
         assert status == 1 and written == [] and len(lines) == 1 and len(lines[0]) > 20

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ import torch
 from tqdm import tqdm
 
 from .. import image_files
-from ..evaluation.metrics import Errors, errors
+from ..evaluation.metrics import Errors
+from ..evaluation.report import content, judge, table
 from ..files import whole_file
 from ..inference.matting import matte
 from ..inference.model import NORMALIZATIONS, load_model
-from ..trimap.known import known_areas
 from ..weights import released as models
+from .told import warnings_of
 
-NAMES = [field.name for field in fields(Errors)]
 Finder = Callable[[str], np.ndarray]
+
+log = logging.getLogger(__name__)
 
 
 def register(commands: Any) -> None:
@@ -54,27 +56,26 @@ def _evaluate(options: argparse.Namespace) -> int:
     trimaps = _matching(options.trimap, truth) if options.trimap else {}
     found = _by_model(options, truth, trimaps) if options.model else _from_files(options.pred, truth)
     rows = dict(_rows(truth, found, {} if options.whole else trimaps))
-    summary = {name: {part: getattr(e, part) for part in NAMES} for name, e in summarise(list(rows.values())).items()}
     sys.stdout.write(table(rows))
     if options.json:
-        content = {"area": "whole" if options.whole else "unknown", "pictures": {k: asdict(v) for k, v in rows.items()},
-                   **summary}
+        figures = content(rows, "whole" if options.whole else "unknown")
         with whole_file(options.json) as path:
-            path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def _rows(truth: dict[str, Path], found: Finder, trimaps: dict[str, Path]) -> Iterator[tuple[str, Errors]]:
+def _rows(truth: dict[str, Path], found: Finder, trimaps: dict[str, Path]) -> Iterator[tuple[str, Errors | None]]:
     for stem, path in tqdm(truth.items(), desc="evaluate", unit="picture", disable=None):
-        true, alpha = _plane(path), found(stem)
-        area = None
-        if trimaps:
-            sure = known_areas(image_files.read_mask(trimaps[stem]))
-            area = ~(sure[0] | sure[1])[0].numpy()
-        try:
-            yield stem, errors(alpha, true, area)
-        except ValueError as error:
-            raise ValueError(f"{path.name}: {error}") from error
+        with warnings_of(path):
+            true, alpha = _plane(path), found(stem)
+            trimap = image_files.read_trimap(trimaps[stem]) if trimaps else None
+            try:
+                row = judge(alpha, true, trimap)
+            except ValueError as error:
+                raise ValueError(f"{path.name}: {error}") from error
+            if row is None:
+                log.warning("%s: no unknown area: nothing of it is counted, in mean and median neither", trimaps[stem])
+        yield stem, row
 
 
 def _from_files(folder: Path, truth: dict[str, Path]) -> Finder:
@@ -88,8 +89,11 @@ def _by_model(options: argparse.Namespace, truth: dict[str, Path], trimaps: dict
                        folder=options.models_folder)
 
     def found(stem: str) -> np.ndarray:
-        image, trimap = image_files.read_image(images[stem]), image_files.read_mask(trimaps[stem])
-        return matte(model, image, trimap)[0].numpy()
+        image, trimap = image_files.read_image(images[stem]), image_files.read_trimap(trimaps[stem])
+        try:
+            return matte(model, image, trimap)[0].numpy()
+        except ValueError as error:
+            raise ValueError(f"{images[stem]} with {trimaps[stem]}: {error}") from error
 
     return found
 
@@ -123,19 +127,3 @@ def _matching(folder: Path, truth: dict[str, Path]) -> dict[str, Path]:
         raise FileNotFoundError(f"nothing in {folder} for {len(lacking)} of {len(truth)} mattes: "
                                 f"{', '.join(lacking[:5])}; expected files of the same name, any suffix")
     return files
-
-
-def summarise(rows: list[Errors]) -> dict[str, Errors]:
-    """Mean and median over pictures."""
-    values = np.array([[getattr(row, name) for name in NAMES] for row in rows])
-    found = {"mean": values.mean(axis=0), "median": np.median(values, axis=0)}
-    return {how: Errors(*(float(x) for x in row)) for how, row in found.items()}
-
-
-def table(rows: dict[str, Errors]) -> str:
-    """A table for people: a line per picture, then mean and median."""
-    width = max(len(name) for name in (*rows, "picture", "median"))
-    lines = [f"{'picture':{width}}  {'SAD':>9}  {'MSE':>9}  {'Grad':>9}  {'Conn':>9}"]
-    for name, row in (*rows.items(), *summarise(list(rows.values())).items()):
-        lines.append(f"{name:{width}}  {row.sad:9.3f}  {row.mse:9.5f}  {row.grad:9.3f}  {row.conn:9.3f}")
-    return "\n".join(lines) + "\n"

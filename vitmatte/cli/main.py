@@ -30,6 +30,7 @@ from . import evaluate, export, trimap_options
 from . import train as training_command
 from .batch import Job, jobs_of, run_jobs, without_existing
 from .signals import BROKEN_PIPE, Terminated, forget_output, signals_raise
+from .told import warnings_of
 
 COLOURS = ("estimated", "picture")
 
@@ -150,12 +151,15 @@ def _cutout(options: argparse.Namespace) -> int:
         return 0
     model = load_model(options.model, device=_device(options.device), dtype=PRECISIONS[options.precision],
                        normalization=options.normalization, folder=options.models_folder)
+
     def work(job: Job) -> None:
-        if options.mask:
-            trimap = trimap_options.trimap_of(options, job.guide, job.photo)
-        else:
-            trimap = image_files.read_mask(job.guide)
-        _one_cutout(job, model, trimap, backdrop, options)
+        with warnings_of(job.guide):
+            if options.mask:
+                trimap = trimap_options.trimap_of(options, job.guide, job.photo)
+            else:
+                trimap = trimap_options.given_trimap(job.guide)
+        with warnings_of(job.photo):
+            _one_cutout(job, model, trimap, backdrop, options)
 
     return run_jobs(jobs, work, "cutout")
 
@@ -203,7 +207,8 @@ def _trimap(options: argparse.Namespace) -> int:
         raise ValueError("--strands needs the photograph: give --photo")
 
     def work(job: Job) -> None:
-        image_files.write_trimap(job.output, trimap_options.trimap_of(options, job.photo, job.guide)[0])
+        with warnings_of(job.photo):
+            image_files.write_trimap(job.output, trimap_options.trimap_of(options, job.photo, job.guide)[0])
         print(job.output, flush=True)
 
     # The masks are what there is one of for each job; photographs are their guides.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 from torch import Tensor
 
 from .. import image_files
+from ..trimap.known import TOLERANCE, known_areas
 from ..trimap.make import INNER, OUTER, UNITS, make_trimap
+
+log = logging.getLogger(__name__)
 
 MARKS = ("unknown", "foreground", "background")
 
@@ -47,12 +51,29 @@ def trimap_of(options: argparse.Namespace, mask: Path, photo: Path | None) -> Te
             marks[name] = image_files.read_mask(_counterpart(given, mask))
     image = image_files.read_image(photo) if photo is not None and options.strands > 0 else None
     values = image_files.read_mask(mask)
+    darkest, brightest = (float(value) for value in values.aminmax())
+    if options.high == 1 and 0 < brightest < 1 - TOLERANCE and not options.invert:
+        log.warning("%s: nothing in it is white: its values reach from %.3g to %.3g of 1, and below --high they are no "
+                    "foreground", mask, darkest, brightest)
     try:
         return make_trimap(values, inner=options.inner, outer=options.outer, unit=options.unit, invert=options.invert,
                            low=options.low, high=options.high, fill_holes=options.fill_holes, image=image,
                            remove_specks=options.remove_specks, strands=options.strands, **marks)
     except ValueError as error:
         raise ValueError(f"{mask}: {error}") from error
+
+
+def given_trimap(path: Path) -> Tensor:
+    """The trimap [1, H, W] of a file; that nothing in it is unknown is logged as a warning.
+
+    Raises:
+        ValueError, OSError: from reading.
+    """
+    trimap = image_files.read_trimap(path)
+    foreground, background = known_areas(trimap)
+    if bool((foreground | background).all()):
+        log.warning("%s: no unknown area: the matte will be the trimap; expected grey where it is to be found", path)
+    return trimap
 
 
 def _counterpart(given: Path, mask: Path) -> Path:

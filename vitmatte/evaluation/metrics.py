@@ -37,10 +37,11 @@ def errors(found: np.ndarray, true: np.ndarray, area: np.ndarray | None = None) 
 
     Args:
         found, true: [H, W], floating point in 0..1.
-        area: [H, W], bool; default everything.
+        area: [H, W], bool, not empty; default everything.
 
     Raises:
-        TypeError: for what is no array. ValueError: for shapes that differ, or arrays that are not as described.
+        TypeError: for what is no array. ValueError: for shapes that differ, arrays that are not as described, or an
+            area without a pixel, which would make any matte look perfect.
     """
     found, true = _checked(found, "found"), _checked(true, "true")
     area = np.ones(true.shape, bool) if area is None else _array(area, "area")
@@ -48,6 +49,8 @@ def errors(found: np.ndarray, true: np.ndarray, area: np.ndarray | None = None) 
         raise ValueError(f"found is {found.shape}, true {true.shape} and area {area.shape}; expected equal shapes")
     if area.dtype != np.bool_:
         raise ValueError(f"area is {area.dtype}; expected bool")
+    if not area.any():
+        raise ValueError("area is empty: there is nothing to judge")
     return Errors(sad(found, true, area), mse(found, true, area), grad(found, true, area), conn(found, true, area))
 
 

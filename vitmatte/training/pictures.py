@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
-from ..image_files import SUFFIXES
+from ..image_files import SUFFIXES, is_picture, read_cutout, read_image, read_mask
 from .recipe import Source
 
 # A folder of colours and its folder of mattes, beside each other: Adobe's Composition-1k, Distinctions-646.
@@ -70,7 +72,7 @@ def _listed(source: Source) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
     if source.index is None:
-        return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        return sorted(p for p in folder.rglob("*") if is_picture(p) and not _hidden(p.relative_to(folder)))
     index = Path(source.index)
     with index.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -80,6 +82,11 @@ def _listed(source: Source) -> list[Path]:
     wanted = [row for row in rows if all(row[column] in values for column, values in source.where.items())]
     paths = [index.parent / row["file"] for row in wanted]
     return sorted(p for p in paths if folder.resolve() in p.resolve().parents)
+
+
+def _hidden(path: Path) -> bool:
+    """Whether it or a folder on the way to it is hidden, as .ipynb_checkpoints and .thumbnails are."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _foregrounds(source: Source) -> list[File]:
@@ -103,26 +110,29 @@ def _foregrounds(source: Source) -> list[File]:
 
 def load_foreground(file: File) -> Picture:
     """Decodes a cut-out. Raises ValueError for a picture without transparency, or a matte of another size."""
-    with Image.open(file.colour) as picture:
-        if file.alpha is None:
-            if "A" not in picture.getbands() and "transparency" not in picture.info:
-                raise ValueError(f"{file.colour} has no alpha channel; expected a cut-out, or a folder of mattes "
-                                 "beside its own (fg and alpha, or FG and GT)")
-            cut = picture.convert("RGBA")
-        else:
-            cut = picture.convert("RGB")
-            with Image.open(file.alpha) as matte:
-                if matte.size != cut.size:
-                    raise ValueError(f"{file.alpha} is {matte.size} and {file.colour} {cut.size}; expected equal sizes")
-                cut.putalpha(matte.convert("L"))
-    alpha = np.asarray(cut.getchannel("A"))
-    return Picture(_pyramid(cut.convert("RGBa")), _edges(alpha))
+    if file.alpha is None:
+        cutout = read_cutout(file.colour)
+        if cutout.shape[-1] == 3:
+            raise ValueError(f"{file.colour} has no alpha channel; expected a cut-out, or a folder of mattes beside "
+                             "its own (fg and alpha, or FG and GT)")
+    else:
+        colours, alpha = read_image(file.colour), read_mask(file.alpha)
+        if alpha.shape != colours.shape[:3]:
+            sizes = [f"{plane.shape[2]}x{plane.shape[1]}" for plane in (alpha, colours)]
+            raise ValueError(f"{file.alpha} is {sizes[0]} and {file.colour} {sizes[1]}; expected equal sizes")
+        cutout = torch.cat([colours, alpha.unsqueeze(-1)], dim=-1)
+    levels = _bytes(cutout)
+    return Picture(_pyramid(Image.fromarray(levels).convert("RGBa")), _edges(levels[..., 3]))
 
 
 def load_background(file: File) -> Picture:
     """Decodes a photograph."""
-    with Image.open(file.colour) as picture:
-        return Picture(_pyramid(picture.convert("RGB")))
+    return Picture(_pyramid(Image.fromarray(_bytes(read_image(file.colour)))))
+
+
+def _bytes(picture: Tensor) -> np.ndarray:
+    """[1, H, W, C] in 0..1 to [H, W, C] in 8 bits."""
+    return (picture[0] * 255).round().to(torch.uint8).numpy()
 
 
 def _pyramid(picture: Image.Image) -> list[Image.Image]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-UNKNOWN = 0.5
+from ..planes import TOLERANCE as TOLERANCE
 
-# Values this near 0 and 1 count as 0 and 1: one 8-bit step, and a rounding of it in half precision. It is needed:
-# ComfyUI 0.33 loads the white of an 8-bit grey PNG as 65280/65535 = 0.9961.
-TOLERANCE = 1 / 255 + 1e-4
+UNKNOWN = 0.5
 
 
 def lacking(trimap: Tensor) -> list[str]:

@@ -1,0 +1,63 @@
+"""The errors of many pictures: which area counts, mean and median, a table for people and values for programs.
+
+A picture whose trimap has no unknown area has no errors (None): it counts for nothing, least of all as perfect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..trimap.known import known_areas
+from .metrics import Errors, errors
+
+NAMES = [field.name for field in fields(Errors)]
+
+
+def judge(found: np.ndarray, true: np.ndarray, trimap: Tensor | None) -> Errors | None:
+    """The errors of a matte [H, W] in the unknown area of a trimap [1, H, W], or everywhere without one; None where
+    the trimap has no unknown area. Raises ValueError for shapes that differ or values outside 0..1."""
+    if trimap is None:
+        return errors(found, true)
+    foreground, background = known_areas(trimap[0])
+    area = ~(foreground | background).numpy()
+    if area.shape == true.shape and not area.any():
+        return None
+    return errors(found, true, area)
+
+
+def summarise(rows: Sequence[Errors | None]) -> dict[str, Errors]:
+    """Mean and median over the pictures that have errors.
+
+    Raises:
+        ValueError: none has any.
+    """
+    values = np.array([[getattr(row, name) for name in NAMES] for row in rows if row is not None])
+    if not len(values):
+        raise ValueError("no picture has an unknown area: there is nothing to judge")
+    found = {"mean": values.mean(axis=0), "median": np.median(values, axis=0)}
+    return {how: Errors(*(float(x) for x in row)) for how, row in found.items()}
+
+
+def table(rows: dict[str, Errors | None]) -> str:
+    """A table for people: a line per picture, then mean and median."""
+    width = max(len(name) for name in (*rows, "picture", "median"))
+    lines = [f"{'picture':{width}}  {'SAD':>9}  {'MSE':>9}  {'Grad':>9}  {'Conn':>9}"]
+    for name, row in (*rows.items(), *summarise(list(rows.values())).items()):
+        if row is None:
+            lines.append(f"{name:{width}}  no unknown area")
+        else:
+            lines.append(f"{name:{width}}  {row.sad:9.3f}  {row.mse:9.5f}  {row.grad:9.3f}  {row.conn:9.3f}")
+    return "\n".join(lines) + "\n"
+
+
+def content(rows: dict[str, Errors | None], area: str) -> dict[str, Any]:
+    """The same for programs: the area that counted ("unknown" or "whole"), each picture's errors or None, and mean and
+    median."""
+    pictures = {name: None if row is None else asdict(row) for name, row in rows.items()}
+    summary = {how: asdict(row) for how, row in summarise(list(rows.values())).items()}
+    return {"area": area, "pictures": pictures, **summary}
