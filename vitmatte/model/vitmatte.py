@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..checks import NO_WEIGHTS
 from ..huggingface.net import Net
 from ..huggingface.outputs import ImageMattingOutput
 from .config import VitMatteConfig
@@ -122,6 +123,8 @@ class VitMatteForImageMatting(Net):
         weight = next(self.parameters(), None)
         if weight is None or self.casts:
             return
+        if weight.is_meta and not pixel_values.is_meta:
+            raise ValueError(NO_WEIGHTS)
         dtype, device = pixel_values.dtype, pixel_values.device
         same = device == weight.device and (dtype == weight.dtype or _autocast_is_on(device))
         if not same or not pixel_values.is_floating_point():
