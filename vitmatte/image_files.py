@@ -1,42 +1,67 @@
-"""Picture files to tensors and back. Colours come with 8 bits (Pillow has no more), masks and mattes with up to 16."""
+"""Picture files to tensors, and (by way of `picture_writing`) back. Colours come with 8 bits (Pillow has no more),
+masks and mattes with up to 16."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .files import whole_file
+from .colour_profiles import grey_to_rgb, profile_in, to_rgb
+from .picture_metadata import Metadata, metadata_of, upright_size
+from .picture_writing import SUFFIXES as SUFFIXES
+from .picture_writing import save_picture as save_picture
+from .picture_writing import write_image as write_image
+from .picture_writing import write_matte as write_matte
+from .picture_writing import write_trimap as write_trimap
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-OPAQUE_SUFFIXES = (".jpg", ".jpeg", ".bmp")
 # What is read, by Pillow's names and by the content. Others are not even tried: EPS, for one, would run Ghostscript.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names for 16-bit grey
 
 
+@dataclass(frozen=True)
+class Photograph:
+    """image: [1, H, W, 3] as `read_image` gives it. profile: the ICC profile of its colours, None for sRGB.
+    metadata: what of the file is kept with what is made of it."""
+
+    image: Tensor
+    profile: bytes | None
+    metadata: Metadata
+
+
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Image]:
     """The picture, upright (EXIF orientation applied); ValueError that names the file if it is none."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
+
+    with _stored(path) as file:
+        file.load()
+        yield ImageOps.exif_transpose(file)
+
+
+@contextmanager
+def _stored(path: str | os.PathLike[str]) -> Iterator[Image]:
+    """The picture as it is stored, not decoded yet; ValueError that names the file if it is none."""
+    from PIL import Image, UnidentifiedImageError
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"no picture {path}")
     Image.init()
     try:
         with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as file:
-            file.load()
-            yield ImageOps.exif_transpose(file)
+            yield file
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is not a picture in a format that is read here ({', '.join(FORMATS)})") from error
     except Exception as error:  # Pillow's readers fail with whatever a damaged file makes them stumble over
@@ -55,25 +80,69 @@ def _grey(picture: Image) -> np.ndarray:
     return values.astype(np.float32) / white
 
 
-def pictures_in(folder: Path) -> list[Path]:
+@lru_cache(maxsize=1)
+def suffixes() -> tuple[str, ...]:
+    """How the names of files end that hold one of `FORMATS`, in small letters: what is found in folders."""
+    from PIL import Image
+
+    Image.init()
+    opened = {*Image.OPEN, "MPO"} & {*FORMATS}  # MPO is opened as JPEG
+    return tuple(sorted(suffix for suffix, name in Image.registered_extensions().items() if name in opened))
+
+
+def pictures_in(folder: Path, *, deep: bool = False) -> list[Path]:
     """The files of a folder whose names end as pictures' do, in order; hidden ones, such as a system's own or what a
-    process that was killed was writing, are none."""
-    return sorted(path for path in folder.iterdir()
-                  if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file())
+    process that was killed was writing, are none.
+
+    Args:
+        deep: those of its folders too, at any depth, but not of hidden ones.
+    """
+    paths = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(path for path in paths if path.suffix.lower() in suffixes() and not _is_hidden(path, folder)
+                  and path.is_file())
+
+
+def left_out_of(folder: Path) -> list[str]:
+    """The names of what `pictures_in` leaves out of a folder besides hidden files, in order; folders end in "/"."""
+    found = set(pictures_in(folder))
+    return [path.name + "/" * path.is_dir() for path in sorted(folder.iterdir())
+            if path not in found and not _is_hidden(path, folder)]
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(width, height) of the upright picture, without decoding it. Raises as `read_image`."""
+    with _stored(path) as file:
+        return upright_size(file)
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
-    """[1, H, W, 3], float32 in 0..1, upright; grey, palette and CMYK become RGB, a fourth channel is left out.
+    """[1, H, W, 3], float32 in 0..1, upright; grey, palette, CMYK and Lab become RGB (by way of their ICC profile, in
+    sRGB), a fourth channel is left out.
 
     Raises:
         FileNotFoundError, ValueError: not there, or not a picture.
     """
-    with _opened(path) as picture:
+    return read_photograph(path).image
+
+
+def read_photograph(path: str | os.PathLike[str]) -> Photograph:
+    """A picture with what is needed to write what is made of it; raises as `read_image`."""
+    from PIL import ImageOps
+
+    with _stored(path) as file:
+        metadata = metadata_of(file, str(path))
+        file.load()
+        picture = ImageOps.exif_transpose(file)
         if picture.mode in (*WIDE_MODES, "F"):
-            pixels = np.repeat(_grey(picture)[..., None], 3, axis=-1)
+            pixels, profile = grey_to_rgb(_grey(picture), profile_in(picture), str(path))
         else:
-            pixels = np.asarray(picture.convert("RGB"), np.float32) / 255
-    return torch.from_numpy(pixels).unsqueeze(0)
+            rgb, profile = to_rgb(picture, str(path))
+            pixels = np.asarray(rgb, np.float32) / 255
+    return Photograph(torch.from_numpy(pixels).unsqueeze(0), profile, metadata)
 
 
 def read_mask(path: str | os.PathLike[str]) -> Tensor:
@@ -92,75 +161,5 @@ def read_mask(path: str | os.PathLike[str]) -> Tensor:
 
 
 def read_profile(path: str | os.PathLike[str]) -> bytes | None:
-    """The picture's ICC colour profile, to be written with what is made of it."""
-    with _opened(path) as picture:
-        profile = picture.info.get("icc_profile")
-    return profile if isinstance(profile, bytes) and profile else None
-
-
-def write_matte(path: str | os.PathLike[str], alpha: Tensor) -> None:
-    """Writes a matte [H, W] in 0..1 as 16-bit grey PNG or TIFF, whole or not at all.
-
-    Raises:
-        ValueError: a format without 16-bit grey.
-    """
-    from PIL import Image
-
-    if Path(path).suffix.lower() not in (".png", ".tif", ".tiff"):
-        raise ValueError(f"{path}: a matte needs 16 bits; expected a name that ends in .png or .tif")
-    levels = (alpha.cpu().double() * 65535).round().numpy().astype(np.uint16)
-    save_picture(Image.fromarray(levels), path)
-
-
-def write_trimap(path: str | os.PathLike[str], trimap: Tensor) -> None:
-    """Writes a trimap [H, W] of 0, 0.5 and 1 as 8-bit grey 0, 128 and 255, as everybody does; whole or not at all.
-
-    Raises:
-        ValueError: a format that would not keep the values.
-    """
-    from PIL import Image
-
-    if Path(path).suffix.lower() not in (".png", ".tif", ".tiff", ".bmp"):
-        raise ValueError(f"{path}: a trimap needs exact values; expected a name that ends in .png, .tif or .bmp")
-    levels = (trimap.cpu() * 255).add(0.5).floor().numpy().astype(np.uint8)
-    save_picture(Image.fromarray(levels), path)
-
-
-def write_image(path: str | os.PathLike[str], image: Tensor, *, profile: bytes | None = None) -> None:
-    """Writes [H, W, 3 or 4] in 0..1 with 8 bits per channel, whole or not at all.
-
-    Args:
-        path: the suffix chooses the format.
-        image: the fourth channel is straight alpha.
-        profile: ICC colour profile.
-
-    Raises:
-        ValueError: an unknown suffix, or four channels for a format without transparency.
-    """
-    from PIL import Image
-
-    check_name(path, transparent=image.shape[-1] == 4)
-    levels = (image.float().cpu() * 255).round().clamp(0, 255).numpy().astype(np.uint8)
-    save_picture(Image.fromarray(levels), path, icc_profile=profile, quality=95)
-
-
-def save_picture(picture: Image, path: str | os.PathLike[str], **how: Any) -> None:
-    """Writes a picture in the format that its name says, whole or not at all.
-
-    Pillow's own writing to a file takes a write that was cut short by a full disk for a whole one.
-    """
-    from PIL import Image
-
-    content = BytesIO()
-    picture.save(content, Image.registered_extensions()[Path(path).suffix.lower()], **how)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
-
-
-def check_name(path: str | os.PathLike[str], *, transparent: bool) -> None:
-    """Raises ValueError unless a picture, `transparent` or not, can be written to a file of that name."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: unknown kind of picture; expected a name that ends in {', '.join(SUFFIXES)}")
-    if transparent and suffix in OPAQUE_SUFFIXES:
-        raise ValueError(f"{path}: {suffix} has no transparency; write a .png, or give a background")
+    """The ICC profile of the colours that `read_image` gives, None for sRGB; raises as that."""
+    return read_photograph(path).profile

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..files import whole_file
+from ..files import check_can_write, whole_file
 from ..inference.frames import MattingModel
 from ..inference.matting import NORMALIZATIONS, load_model
 from ..inference.preprocessing import Preprocessing
@@ -240,6 +240,7 @@ def register(commands: Any) -> argparse.ArgumentParser:
 def _export(options: argparse.Namespace) -> int:
     if options.output.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"{options.output}: expected a name that ends in .onnx or .pt2")
+    check_can_write(options.output)
     _check_torch()
     if options.output.suffix == ".onnx":
         _check_packages(PACKAGES)

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..image_files import SUFFIXES
+from ..image_files import pictures_in
+from ..pairing import counterparts
 from .recipe import Source
 
 # A folder of colours and its folder of mattes, beside each other: Adobe's Composition-1k, Distinctions-646.
@@ -70,7 +71,7 @@ def _listed(source: Source) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
     if source.index is None:
-        return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        return pictures_in(folder, deep=True)
     index = Path(source.index)
     with index.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -90,14 +91,10 @@ def _foregrounds(source: Source) -> list[File]:
     if not mattes:
         return [File(p) for p in paths]
     found = []
-    for path in paths:
-        if path.parent not in mattes:
-            continue
-        folder = mattes[path.parent]
-        matte = next((m for s in (path.suffix, *SUFFIXES) if (m := folder / f"{path.stem}{s}").is_file()), None)
-        if matte is None:
-            raise FileNotFoundError(f"{path} has no matte in {folder}; expected a file of the same name, any suffix")
-        found.append(File(path, matte))
+    for colours, folder in sorted(mattes.items()):
+        ours = [path for path in paths if path.parent == colours]
+        alphas = counterparts(folder, [path.stem for path in ours], f"pictures of {colours}")
+        found += [File(path, alphas[path.stem]) for path in ours]
     return found
 
 
