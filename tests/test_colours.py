@@ -150,8 +150,8 @@ def test_there_and_back():
 def exif_of(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x010E], exif[0x8298], exif[0x0112] = "a girl", "Anna", orientation
-    exif.get_ifd(0x8769).update({0x9003: "2024:05:01 10:00:00", 0xA002: SIDE, 0xA003: SIDE // 2, 0x927C: b"secret"})
-    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 0.0)})
+    exif[0x8769] = {0x9003: "2024:05:01 10:00:00", 0xA002: SIDE, 0xA003: SIDE // 2, 0x927C: b"secret"}
+    exif[0x8825] = {1: "N", 2: (52.0, 30.0, 0.0)}
     return exif
 
 

@@ -86,6 +86,5 @@ def _exif(picture: Image) -> tuple[bytes | None, bool]:
         if picture.info.get("icc_profile"):
             values.pop(COLOUR_SPACE, None)
         if values:
-            kept.get_ifd(tag).update(values)
             kept[tag] = values
     return (kept.tobytes() if len(kept) else None), turned
