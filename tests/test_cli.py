@@ -103,7 +103,7 @@ def test_trimap_options(photos, capsys, caplog):
                "percent", "--fill-holes", 9, "--remove-specks", 9, "--mark-unknown", photos / "masks") == 0
     assert len(list((photos / "t").iterdir())) == 3
     assert run("trimap", mask, "-o", out, "--low", 0.9, "--high", 0.1) == 1
-    assert "a.png: low is 0.9 and high 0.1" in capsys.readouterr().err
+    assert "vitmatte: low is 0.9 and high 0.1" in capsys.readouterr().err
 
 
 def test_one_failure_does_not_stop_the_others(photos, capsys):

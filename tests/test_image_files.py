@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from nets import assert_close
-from PIL import Image
+from PIL import Image, ImageCms
 
 from vitmatte import image_files
 from vitmatte.compositing.blend import colour, composite, fit
@@ -79,13 +79,13 @@ def test_trimaps_are_what_other_programs_expect(tmp_path):
 
 
 def test_cutouts_and_their_profile(tmp_path):
-    image = torch.rand(5, 7, 4)
+    image, profile = torch.rand(5, 7, 4), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for name in ("c.png", "c.tif"):
-        image_files.write_image(tmp_path / name, image, profile=b"a colour profile")
+        image_files.write_image(tmp_path / name, image, profile=profile)
         with Image.open(tmp_path / name) as found:
-            assert found.mode == "RGBA" and found.info["icc_profile"] == b"a colour profile"
+            assert found.mode == "RGBA" and found.info["icc_profile"] == profile
             assert_close(torch.from_numpy(np.array(found)) / 255, image, 0.51 / 255)
-    assert image_files.read_profile(tmp_path / "c.png") == b"a colour profile"
+    assert image_files.read_profile(tmp_path / "c.png") == profile
 
 
 @pytest.mark.parametrize(("name", "channels", "said"), [

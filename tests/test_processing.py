@@ -228,7 +228,7 @@ def test_refusals_of_post_processing(outputs, sizes, said):
 
 
 @pytest.mark.parametrize(("image", "trimap", "arguments", "said"), [
-    (IMAGE, TRIMAP[:20], {}, "image of 21x45 and trimap of 20x45"),
+    (IMAGE, TRIMAP[:20], {}, "image is 45x21 and trimap 45x20"),
     ([IMAGE, IMAGE], [TRIMAP], {}, "2 images and 1 trimaps"),
     (IMAGE[..., 0], TRIMAP, {}, r"\[21, 45\]"),
     (IMAGE[..., :2], TRIMAP, {}, r"\[21, 45, 2\]"),

@@ -432,7 +432,7 @@ def test_models_that_cannot_run():
         matte(MattingModel(net, Preprocessing()), IMAGE, PLANE)
     assert all(value.equal(kept[name]) for name, value in net.state_dict().items())
     empty = VitMatteForImageMatting(net.config, device="meta").eval()
-    with pytest.raises(ValueError, match="the net is on the device meta, without weights"):
+    with pytest.raises(ValueError, match="the net's weights are on the device meta"):
         matte(MattingModel(empty, Preprocessing()), IMAGE, PLANE)
     for divisor in (1, 8, 24, 40):
         with pytest.raises(ValueError, match=f"multiple of {divisor} pixels .* need a multiple of 16"):

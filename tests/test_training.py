@@ -198,10 +198,13 @@ def test_layouts(tmp_path):
         picture = load_foreground(file)
         assert picture.levels[0].mode == "RGBa" and picture.levels[0].getpixel((3, 3)) == (5, 4, 4, 128)
     Image.new("L", (30, 30)).save(tmp_path / "d646/Train/GT/a.png")
+    with pytest.raises(ValueError, match="several suffixes: a.jpg, a.png"):
+        find_foregrounds([Source(str(tmp_path / "d646"))])
+    (tmp_path / "d646/Train/GT/a.jpg").unlink()
     with pytest.raises(ValueError, match="expected equal sizes"):
         load_foreground(find_foregrounds([Source(str(tmp_path / "d646"))])[0])
     (tmp_path / "adobe/Training_set/Other/alpha/a.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match="has no matte"):
+    with pytest.raises(FileNotFoundError, match="nothing in .* for 1 of"):
         find_foregrounds([Source(str(tmp_path / "adobe"))])
 
 

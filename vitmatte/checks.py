@@ -6,11 +6,21 @@ import math
 from collections.abc import Iterable
 from contextlib import suppress
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+LOAD_IMAGE_SIZE = (64, 64)  # (height, width)
+LOAD_IMAGE_HINT = ("64x64 of one value is what ComfyUI's Load Image gives as the mask of a picture without "
+                   "transparency: paint a mask (Open in Mask Editor), or connect one of another node")
+SAME_SHAPE = 0.02  # by how much proportions may differ that come from rounding to whole pixels
+NO_WEIGHTS = ("the net's weights are on the device meta, where they have no values: load the net with load_model or "
+              "from_pretrained. Where accelerate has put them away (cpu_offload, disk_offload, a device_map), load it "
+              "without that, or call accelerate.hooks.remove_hook_from_module(net, recurse=True): the net is small and "
+              "stays on one device whole")
 
 # Resampling may overshoot 0..1 a little; beyond this a picture is on another scale.
 LOWEST, HIGHEST = -1.0, 2.0
@@ -96,6 +106,35 @@ def check_image(
     _check_values(image[..., :channels], name, lowest, highest, remedy)
 
 
+def unequal(name: str, size: tuple[int, ...], other_name: str, other: tuple[int, ...], *planes: Any) -> str:
+    """The message for two things whose sizes (height, width) should be equal; see `size_remedy`."""
+    return (f"{name} is {size[1]}x{size[0]} and {other_name} {other[1]}x{other[0]} (width x height); expected equal "
+            f"sizes: {size_remedy(tuple(size), tuple(other), *planes)}")
+
+
+def size_remedy(one: tuple[int, ...], other: tuple[int, ...], *planes: Any) -> str:
+    """The likely cause and the remedy where two sizes (height, width) should be equal.
+
+    Args:
+        planes: the masks or trimaps among the two, tensors or arrays.
+    """
+    if any(map(is_load_image_mask, planes)):
+        return LOAD_IMAGE_HINT
+    if one == other[::-1]:
+        return ("one lies on its side, probably since the photograph's EXIF orientation turns it and the mask was "
+                "drawn on the pixels as they are stored: turn the mask by 90 degrees, or draw it on the upright "
+                "photograph")
+    if abs(one[0] * other[1] - one[1] * other[0]) > max(one[0] * other[1], one[1] * other[0]) * SAME_SHAPE:
+        return "their proportions differ, too: are they of one picture? A part of it needs the same part of the mask"
+    return "scale one to the other"
+
+
+def is_load_image_mask(plane: Any) -> bool:
+    """Whether a mask, or a trimap made of it, is what ComfyUI's Load Image gives for a picture without transparency:
+    64x64 of one value."""
+    return tuple(plane.shape[-2:]) == LOAD_IMAGE_SIZE and bool(plane.min() == plane.max())
+
+
 def check_picture(image: Tensor, plane: Tensor, name: str) -> Tensor:
     """The plane as [B, H, W]; TypeError or ValueError unless image [B, H, W, 3 or 4] and plane [B, H, W] or [H, W],
     both in 0..1, fit each other."""
@@ -103,8 +142,7 @@ def check_picture(image: Tensor, plane: Tensor, name: str) -> Tensor:
     check_plane(plane, name)
     plane = plane.unsqueeze(0) if plane.ndim == 2 else plane
     if image.shape[1:3] != plane.shape[1:]:
-        raise ValueError(f"image is {image.shape[2]}x{image.shape[1]} and {name} {plane.shape[2]}x{plane.shape[1]}; "
-                         "they must be of one size: resize one of them first")
+        raise ValueError(unequal("image", image.shape[1:3], name, plane.shape[1:], plane))
     if 1 not in (len(image), len(plane)) and len(image) != len(plane):
         raise ValueError(f"{len(image)} of image and {len(plane)} of {name}: expected as many, or one of either")
     return plane

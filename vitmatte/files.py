@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -47,6 +48,32 @@ def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
             # With a number it becomes PermissionError and so on by itself.
             raise (OSError(error.errno, told) if error.errno else OSError(told)) from error
         raise
+
+
+def check_can_write(*paths: str | os.PathLike[str]) -> None:
+    """Raises before any work as `whole_file` would after it, where files of these names cannot be written now.
+
+    A folder that is there is tried with an empty hidden file, which goes away again, since that tells on every system;
+    of one that is not, the nearest above it is asked for its rights.
+    """
+    tried: set[Path] = set()
+    for path in map(Path, paths):
+        try:
+            probe = _temporary(path)
+            with suppress(FileNotFoundError):
+                path.lstat()  # fails for names that are too long, and below what is no folder
+            folder = next(above for above in path.absolute().parents if above.exists())
+            if folder not in tried:
+                tried.add(folder)
+                if folder == path.absolute().parent:
+                    probe.open("xb").close()
+                    probe.unlink()
+                elif not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            if error.errno is None:  # our own, which says it all
+                raise
+            raise OSError(error.errno, f"{path} {FAILED}: {error.strerror or error}") from error
 
 
 def _temporary(path: Path) -> Path:

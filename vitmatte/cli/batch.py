@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import image_files
+from ..files import check_can_write
+from ..image_files import left_out_of
+from ..pairing import by_stem, counterparts
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,19 @@ class Job:
         return [path for path in (self.output, self.alpha) if path is not None]
 
 
-def jobs_of(photo: Path, guide: Path, output: Path, alpha: Path | None) -> list[Job]:
-    """One job for a file, or one for each picture of a folder, whose guide has the same name up to the suffix.
+def jobs_of(photo: Path, guide: Path, output: Path, alpha: Path | None, others: Iterable[Path] = ()) -> list[Job]:
+    """One job for a file, or one for each picture of a folder, whose guide has the same name up to the suffix (see
+    `pairing`). What of the folder is no picture that is read, is said.
+
+    Args:
+        others: files that are read besides photographs and guides.
 
     Raises:
         FileNotFoundError, ValueError: nothing there, a picture without its guide, or results that would take the place
             of each other or of what they are made from; before any work is done.
     """
-    jobs = _of_folder(photo, guide, output, alpha) if photo.is_dir() else [Job(photo, guide, output, alpha)]
-    if not photo.exists():
-        raise FileNotFoundError(f"no picture {photo}")
-    given = {path.resolve() for job in jobs for path in (job.photo, job.guide)}
+    jobs = _of_folder(photo, guide, output, alpha) if photo.is_dir() else [_of_file(photo, guide, output, alpha)]
+    given = {path.resolve() for job in jobs for path in (job.photo, job.guide)} | {path.resolve() for path in others}
     for job in jobs:
         for path in job.results:
             if path.resolve() in given:
@@ -47,24 +51,38 @@ def jobs_of(photo: Path, guide: Path, output: Path, alpha: Path | None) -> list[
     return jobs
 
 
+def _of_file(photo: Path, guide: Path, output: Path, alpha: Path | None) -> Job:
+    for path in (photo, guide):
+        if path.is_dir():
+            raise ValueError(f"{photo} is a file, but {path} is a folder; give folders for all, or files for all")
+        if not path.exists():
+            raise FileNotFoundError(f"no picture {path}")
+    return Job(photo, guide, output, alpha)
+
+
 def _of_folder(photo: Path, guide: Path, output: Path, alpha: Path | None) -> list[Job]:
     for folder in (guide, output, alpha):
         if folder is not None and folder.is_file():
             raise ValueError(f"{photo} is a folder, but {folder} is a file; give folders for all, or files for all")
     if not guide.is_dir():
         raise FileNotFoundError(f"no folder {guide} (because {photo} is a folder)")
-    photos, guides = image_files.pictures_in(photo), {path.stem: path for path in image_files.pictures_in(guide)}
-    if not photos:
-        raise FileNotFoundError(f"no pictures in {photo}; looked for {', '.join(image_files.SUFFIXES)}")
-    lacking = [path.name for path in photos if path.stem not in guides]
-    if lacking:
-        raise FileNotFoundError(f"nothing in {guide} for {len(lacking)} of {len(photos)} pictures of {photo}: "
-                                f"{', '.join(lacking[:5])}; expected files of the same name, any suffix")
-    stems = [path.stem for path in photos]
-    twice = sorted({path.name for path in photos if stems.count(path.stem) > 1})
-    if twice:
-        raise ValueError(f"{photo} has pictures whose results would have one name: {', '.join(twice[:6])}")
-    return [Job(p, guides[p.stem], output / f"{p.stem}.png", alpha and alpha / f"{p.stem}.png") for p in photos]
+    photos = by_stem(photo)
+    guides = counterparts(guide, photos)
+    ours = {folder.resolve() for folder in (guide, output, alpha) if folder is not None}
+    others = [name for name in left_out_of(photo) if (photo / name).resolve() not in ours]
+    if others:
+        _tell(f"left out of {photo}, since they are no pictures that are read: {', '.join(others)}")
+    return [Job(path, guides[stem], output / f"{stem}.png", alpha and alpha / f"{stem}.png")
+            for stem, path in photos.items()]
+
+
+def check_results(jobs: list[Job], check_output: Callable[[Job], None], check_alpha: Callable[[Path], None]) -> None:
+    """Raises before any work where results cannot be written: see `check_can_write`, and what the formats can hold."""
+    check_can_write(*(path for job in jobs for path in job.results))
+    for job in jobs:
+        check_output(job)
+        if job.alpha is not None:
+            check_alpha(job.alpha)
 
 
 def without_existing(jobs: list[Job]) -> list[Job]:

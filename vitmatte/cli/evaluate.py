@@ -17,9 +17,10 @@ from tqdm import tqdm
 from .. import image_files
 from ..evaluation.metrics import Errors
 from ..evaluation.report import content, judge, table
-from ..files import whole_file
+from ..files import check_can_write, whole_file
 from ..inference.matting import matte
 from ..inference.model import NORMALIZATIONS, load_model
+from ..pairing import by_stem, counterparts
 from ..weights import released as models
 from .told import warnings_of
 
@@ -52,8 +53,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise ValueError("--model needs pictures and trimaps: give --image DIR and --trimap DIR")
     if options.image and not options.model:
         raise ValueError("--image is for --model; with --pred the mattes are there already")
-    truth = _by_stem(options.alpha)
-    trimaps = _matching(options.trimap, truth) if options.trimap else {}
+    if options.json:
+        check_can_write(options.json)
+    truth = by_stem(options.alpha)
+    trimaps = counterparts(options.trimap, truth, "mattes") if options.trimap else {}
     found = _by_model(options, truth, trimaps) if options.model else _from_files(options.pred, truth)
     rows = dict(_rows(truth, found, {} if options.whole else trimaps))
     sys.stdout.write(table(rows))
@@ -79,12 +82,12 @@ def _rows(truth: dict[str, Path], found: Finder, trimaps: dict[str, Path]) -> It
 
 
 def _from_files(folder: Path, truth: dict[str, Path]) -> Finder:
-    files = _matching(folder, truth)
+    files = counterparts(folder, truth, "mattes")
     return lambda stem: _plane(files[stem])
 
 
 def _by_model(options: argparse.Namespace, truth: dict[str, Path], trimaps: dict[str, Path]) -> Finder:
-    images = _matching(options.image, truth)
+    images = counterparts(options.image, truth, "mattes")
     model = load_model(options.model, device=torch.device(options.device), normalization=options.normalization,
                        folder=options.models_folder)
 
@@ -102,28 +105,3 @@ def _plane(path: Path) -> np.ndarray:
     return image_files.read_mask(path)[0].numpy()
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by name without suffix, in order.
-
-    Raises:
-        FileNotFoundError: no folder, or none in it. ValueError: two of one name.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
-    paths = image_files.pictures_in(folder)
-    if not paths:
-        raise FileNotFoundError(f"no pictures in {folder}; looked for {', '.join(image_files.SUFFIXES)}")
-    found = {path.stem: path for path in paths}
-    if len(found) < len(paths):
-        raise ValueError(f"{folder} has pictures of one name and several suffixes; which one counts cannot be told")
-    return found
-
-
-def _matching(folder: Path, truth: dict[str, Path]) -> dict[str, Path]:
-    """The files of a folder that belong to the true mattes; FileNotFoundError that names those that lack one."""
-    files = _by_stem(folder)
-    lacking = [stem for stem in truth if stem not in files]
-    if lacking:
-        raise FileNotFoundError(f"nothing in {folder} for {len(lacking)} of {len(truth)} mattes: "
-                                f"{', '.join(lacking[:5])}; expected files of the same name, any suffix")
-    return files

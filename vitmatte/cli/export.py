@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..export.onnx import OPSET, PACKAGES, check_packages, export_onnx, normalization
+from ..files import check_can_write
 from ..inference.context import PRECISIONS
 from ..inference.model import NORMALIZATIONS, load_model
 from ..weights.released import BUNDLED, released
@@ -39,6 +40,7 @@ def register(commands: Any) -> argparse.ArgumentParser:
 def _export(options: argparse.Namespace) -> int:
     if options.output.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"{options.output}: expected a name that ends in .onnx or .pt2")
+    check_can_write(options.output)
     check_torch()
     if options.output.suffix == ".onnx":
         check_packages(PACKAGES)

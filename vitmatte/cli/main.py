@@ -17,18 +17,29 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .. import image_files
 from ..checks import check_number
+from ..colour_profiles import converted
 from ..compositing.blend import FITS, SCREENS, colour
 from ..compositing.cutout import cut_out, replace_background
+from ..image_files import Photograph, read_photograph, read_size, read_trimap
 from ..inference.context import PRECISIONS
 from ..inference.matting import STRATEGIES, matte
 from ..inference.model import NORMALIZATIONS, MattingModel, load_model
+from ..picture_metadata import Metadata
+from ..picture_writing import (
+    check_image_name,
+    check_matte_name,
+    check_trimap_name,
+    has_max_side,
+    write_image,
+    write_matte,
+    write_trimap,
+)
 from ..weights import download as hub
 from ..weights.released import BUNDLED, RELEASED, default_folder, on_disk
 from . import evaluate, export, trimap_options
 from . import train as training_command
-from .batch import Job, jobs_of, run_jobs, without_existing
+from .batch import Job, check_results, jobs_of, run_jobs, without_existing
 from .signals import BROKEN_PIPE, Terminated, forget_output, signals_raise
 from .told import warnings_of
 
@@ -143,10 +154,10 @@ def _add_skipping(parser: argparse.ArgumentParser) -> None:
 def _cutout(options: argparse.Namespace) -> int:
     if options.memory_limit is not None:
         check_number("--memory-limit", options.memory_limit, "a number of MB, 0 or more")
-    jobs = jobs_of(options.photo, options.mask or options.trimap, options.output, options.alpha)
+    jobs = jobs_of(options.photo, options.mask or options.trimap, options.output, options.alpha, _others(options))
+    marked = trimap_options.marks_of(options, [job.guide for job in jobs]) if options.mask else {}
     backdrop = _backdrop(options.background)
-    for job in jobs:
-        image_files.check_name(job.output, transparent=backdrop is None)
+    check_results(jobs, lambda job: _check_cutout(job, transparent=backdrop is None), check_matte_name)
     if options.skip_existing and not (jobs := without_existing(jobs)):
         return 0
     model = load_model(options.model, device=_device(options.device), dtype=PRECISIONS[options.precision],
@@ -155,41 +166,56 @@ def _cutout(options: argparse.Namespace) -> int:
     def work(job: Job) -> None:
         with warnings_of(job.guide):
             if options.mask:
-                trimap = trimap_options.trimap_of(options, job.guide, job.photo)
+                trimap = trimap_options.trimap_of(options, job.guide, job.photo, marked[job.guide])
             else:
-                trimap = trimap_options.given_trimap(job.guide)
+                trimap = read_trimap(job.guide)
         with warnings_of(job.photo):
             _one_cutout(job, model, trimap, backdrop, options)
 
     return run_jobs(jobs, work, "cutout")
 
 
-def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Tensor | None,
+def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Photograph | None,
                 options: argparse.Namespace) -> None:
-    image = image_files.read_image(job.photo)
+    photo = read_photograph(job.photo)
     limit = None if options.memory_limit is None else int(options.memory_limit * 2**20)
     try:
-        alpha = matte(model, image, trimap, strategy=options.strategy, memory_limit=limit)
+        alpha = matte(model, photo.image, trimap, strategy=options.strategy, memory_limit=limit)
     except ValueError as error:
         raise ValueError(f"{job.photo} with {job.guide}: {error}") from error
     estimate = options.colours == "estimated"
     if backdrop is None:
-        result = cut_out(image, alpha, estimate=estimate, despill=options.despill)
+        result = cut_out(photo.image, alpha, estimate=estimate, despill=options.despill)
     else:
-        result = replace_background(image, alpha, backdrop, fit=options.fit, linear=options.linear, estimate=estimate,
-                                    despill=options.despill)
-    image_files.write_image(job.output, result[0], profile=image_files.read_profile(job.photo))
+        behind = converted(backdrop.image, backdrop.profile, photo.profile)  # to the space of what is written
+        result = replace_background(photo.image, alpha, behind, fit=options.fit, linear=options.linear,
+                                    estimate=estimate, despill=options.despill)
+    write_image(job.output, result[0], profile=photo.profile, metadata=photo.metadata)
     print(job.output, flush=True)
     if job.alpha is not None:
-        image_files.write_matte(job.alpha, alpha[0])
+        write_matte(job.alpha, alpha[0])
         print(job.alpha, flush=True)
 
 
-def _backdrop(given: str | None) -> Tensor | None:
-    """The background: [3] for a colour, [1, H, W, 3] for a picture."""
+def _others(options: argparse.Namespace) -> list[Path]:
+    """What a cut-out is made of besides photograph, and mask or trimap."""
+    background = [Path(options.background)] if options.background and Path(options.background).is_file() else []
+    return background + trimap_options.given_marks(options)
+
+
+def _check_cutout(job: Job, *, transparent: bool) -> None:
+    """Raises ValueError unless the format of its name can hold a cut-out of the photograph's size."""
+    size = read_size(job.photo) if has_max_side(job.output) else None
+    check_image_name(job.output, transparent=transparent, size=size)
+
+
+def _backdrop(given: str | None) -> Photograph | None:
+    """The background: its image is [3] for a colour, in sRGB, and [1, H, W, 3] for a picture."""
     if given is None:
         return None
-    return colour(given) if given.startswith("#") and not Path(given).exists() else image_files.read_image(given)
+    if given.startswith("#") and not Path(given).exists():
+        return Photograph(colour(given), None, Metadata())
+    return read_photograph(given)
 
 
 def _device(name: str) -> torch.device:
@@ -206,13 +232,17 @@ def _trimap(options: argparse.Namespace) -> int:
     if options.strands > 0 and options.photo is None:
         raise ValueError("--strands needs the photograph: give --photo")
 
+    # The masks are what there is one of for each job; photographs are their guides.
+    jobs = jobs_of(options.mask, options.photo or options.mask, options.output, None,
+                   trimap_options.given_marks(options))
+    marked = trimap_options.marks_of(options, [job.photo for job in jobs])
+    check_results(jobs, lambda job: check_trimap_name(job.output), check_matte_name)
+
     def work(job: Job) -> None:
         with warnings_of(job.photo):
-            image_files.write_trimap(job.output, trimap_options.trimap_of(options, job.photo, job.guide)[0])
+            write_trimap(job.output, trimap_options.trimap_of(options, job.photo, job.guide, marked[job.photo])[0])
         print(job.output, flush=True)
 
-    # The masks are what there is one of for each job; photographs are their guides.
-    jobs = jobs_of(options.mask, options.photo or options.mask, options.output, None)
     return run_jobs(without_existing(jobs) if options.skip_existing else jobs, work, "trimap")
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from .. import image_files
-from ..trimap.known import TOLERANCE, known_areas
-from ..trimap.make import INNER, OUTER, UNITS, make_trimap
+from ..pairing import counterparts
+from ..trimap.known import TOLERANCE
+from ..trimap.make import INNER, OUTER, UNITS, check_options, make_trimap
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +39,43 @@ def add(parser: argparse.ArgumentParser) -> None:
                             help=f"what is white in this picture is {mark} (or a folder: files of the same names)")
 
 
-def trimap_of(options: argparse.Namespace, mask: Path, photo: Path | None) -> Tensor:
-    """The trimap [1, H, W] of a mask's file; the photograph's is read only for strands.
+Marks = dict[str, Path]  # by the name of what they mark
+
+
+def given_marks(options: argparse.Namespace) -> list[Path]:
+    """The files and folders of marks that are given."""
+    return [given for name in MARKS if (given := getattr(options, f"mark_{name}")) is not None]
+
+
+def marks_of(options: argparse.Namespace, masks: list[Path]) -> dict[Path, Marks]:
+    """The files of marks that belong to each mask: those of its name in a folder (see `pairing`), or one for all.
+
+    Raises:
+        ValueError, OSError: options that `make_trimap` does not take, or marks that are not there; before any work.
+    """
+    check_options(inner=options.inner, outer=options.outer, strands=options.strands, unit=options.unit,
+                  low=options.low, high=options.high, fill_holes=options.fill_holes,
+                  remove_specks=options.remove_specks)
+    marks: dict[Path, Marks] = {mask: {} for mask in masks}
+    for name in MARKS:
+        given: Path | None = getattr(options, f"mark_{name}")
+        if given is None:
+            continue
+        if not given.exists():
+            raise FileNotFoundError(f"no picture or folder {given}, for --mark-{name}")
+        paths = counterparts(given, [mask.stem for mask in masks], "masks") if given.is_dir() else {}
+        for mask, found in marks.items():
+            found[name] = paths.get(mask.stem, given)
+    return marks
+
+
+def trimap_of(options: argparse.Namespace, mask: Path, photo: Path | None, marked: Marks) -> Tensor:
+    """The trimap [1, H, W] of a mask's file, with the files of its marks; the photograph's is read only for strands.
 
     Raises:
         ValueError, OSError: from reading and from `make_trimap`, with the mask's name.
     """
-    marks = {}
-    for name in MARKS:
-        given = getattr(options, f"mark_{name}")
-        if given is not None:
-            marks[name] = image_files.read_mask(_counterpart(given, mask))
+    marks = {name: image_files.read_mask(path) for name, path in marked.items()}
     image = image_files.read_image(photo) if photo is not None and options.strands > 0 else None
     values = image_files.read_mask(mask)
     darkest, brightest = (float(value) for value in values.aminmax())
@@ -61,26 +88,3 @@ def trimap_of(options: argparse.Namespace, mask: Path, photo: Path | None) -> Te
                            remove_specks=options.remove_specks, strands=options.strands, **marks)
     except ValueError as error:
         raise ValueError(f"{mask}: {error}") from error
-
-
-def given_trimap(path: Path) -> Tensor:
-    """The trimap [1, H, W] of a file; that nothing in it is unknown is logged as a warning.
-
-    Raises:
-        ValueError, OSError: from reading.
-    """
-    trimap = image_files.read_trimap(path)
-    foreground, background = known_areas(trimap)
-    if bool((foreground | background).all()):
-        log.warning("%s: no unknown area: the matte will be the trimap; expected grey where it is to be found", path)
-    return trimap
-
-
-def _counterpart(given: Path, mask: Path) -> Path:
-    """The file of a folder that has the mask's name up to the suffix; or the file itself."""
-    if not given.is_dir():
-        return given
-    found = [path for path in image_files.pictures_in(given) if path.stem == mask.stem]
-    if not found:
-        raise FileNotFoundError(f"nothing in {given} for {mask.name}; expected a picture of the same name, any suffix")
-    return found[0]

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..checks import NO_WEIGHTS
 from ..model.config import TransformerConfig
 from ..model.loss import matting_loss
 from ..model.vitmatte import ViTMatte
@@ -112,6 +113,8 @@ class VitMatteForImageMatting(ViTMatte, PretrainedNet):
         weight = next(self.parameters(), None)
         if weight is None or self.casts:
             return
+        if weight.is_meta and not pixel_values.is_meta:
+            raise ValueError(NO_WEIGHTS)
         dtype, device = pixel_values.dtype, pixel_values.device
         same = device == weight.device and (dtype == weight.dtype or _autocast_is_on(device))
         if not same or not pixel_values.is_floating_point():

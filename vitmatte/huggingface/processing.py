@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import unequal
 from ..inference.preprocessing import DIVISOR
 from ..padding import SizeContract
 from .image_input import ORDERS, as_list, picture, trimap
@@ -18,6 +19,9 @@ from .processor_config import ProcessorConfig, first, numbers, one_divisor
 from .uncrop import original_mattes
 
 log = logging.getLogger(__name__)
+
+SMALL_TRIMAP = 2  # values up to this, of a bool trimap, one in 0..1 or labels 0, 1, 2, stand for no 8-bit grey
+LARGE_TRIMAP = 1.5  # of a trimap in 0..1; beyond the images' overshoot
 
 
 class VitMatteImageProcessor(ProcessorConfig):
@@ -86,7 +90,7 @@ class VitMatteImageProcessor(ProcessorConfig):
         if len(pictures) != len(maps):
             raise ValueError(f"{len(pictures)} images and {len(maps)} trimaps; expected one trimap for each image")
         factor = np.float32(first(rescale_factor, self.rescale_factor) if first(do_rescale, self.do_rescale) else 1)
-        _warn_of_small_values(pictures, factor)
+        _warn_of_scales(pictures, maps, factor)
         shift, scale = np.zeros(channels, np.float32), np.ones(channels, np.float32)
         if first(do_normalize, self.do_normalize):
             shift = np.array(numbers("image_mean", mean, channels), np.float32)
@@ -95,8 +99,7 @@ class VitMatteImageProcessor(ProcessorConfig):
         results = []
         for image, guide in zip(pictures, maps, strict=True):
             if image.shape[:2] != guide.shape:
-                raise ValueError(f"image of {_size(image)} and trimap of {_size(guide)} (height x width); "
-                                 "expected equal sizes")
+                raise ValueError(unequal("image", image.shape[:2], "trimap", guide.shape, guide))
             joined = np.dstack([(image * factor - shift) / scale, guide * factor]).transpose(2, 0, 1)
             if first(do_pad, self.do_pad):
                 joined = self.pad_image(joined, divisor)
@@ -141,11 +144,18 @@ class VitMatteImageProcessor(ProcessorConfig):
 VitMatteImageProcessorPil = VitMatteImageProcessorFast = VitMatteImageProcessor
 
 
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[0]}x{array.shape[1]}"
-
-
-def _warn_of_small_values(pictures: list[np.ndarray], factor: np.float32) -> None:
-    if factor < 0.01 and any(0 < image.max() <= 1 for image in pictures if image.size):
+def _warn_of_scales(pictures: list[np.ndarray], trimaps: list[np.ndarray], factor: np.float32) -> None:
+    """Warns of values that are not of the scale which the factor brings to 0..1. Trimaps are multiplied by it too."""
+    small = any(0 < image.max() <= 1 for image in pictures if image.size)
+    if factor < 0.01 and small:
         log.warning("the images' values are at most 1 and are multiplied by %g: give do_rescale=False for values in "
                     "0..1", factor)
+    tops = [float(each.max()) for each in trimaps if each.size]
+    if factor < 0.01 and any(0 < top <= SMALL_TRIMAP for top in tops):
+        remedy = "give both in 0..255" if small else "multiply it by 255, or labels 0, 1, 2 by 127.5"
+        log.warning("the trimap's values are at most %g and are multiplied by %g like the images', so that it is taken "
+                    "for background all over: expected 0, 128 and 255 beside 8-bit images; %s, or give both in 0..1 "
+                    "with do_rescale=False", max(top for top in tops if top <= SMALL_TRIMAP), factor, remedy)
+    if any(top * factor > LARGE_TRIMAP for top in tops):
+        log.warning("the trimap's values reach %g and are multiplied by %g: expected 0..1 then, as of the images; "
+                    "divide the trimap by 255, or give both in 0..255 with do_rescale=True", max(tops), factor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -9,12 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..checks import HIGHEST, LOWEST, check_choice, check_image, check_number, check_plane
+from ..checks import HIGHEST, LOWEST, NO_WEIGHTS, check_choice, check_image, check_number, check_plane, unequal
 from ..trimap.known import known_areas
 from .frames import Frame, Setting
 from .model import MattingModel, as_device
 from .plan import Footprint, Plan, footprint_of, make_plan
 from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory
+
+log = logging.getLogger(__name__)
 
 Strategy = Literal["exact", "grid"]
 STRATEGIES: tuple[Strategy, ...] = ("exact", "grid")
@@ -132,12 +135,15 @@ def run(
     setting = Setting(job.model, job.device, job.footprint, plan)
     waiting: list[Frame] = []
     shown = 0
+    hard: list[int] = []  # frames whose trimap has a subject and a background and nothing between
     for i in range(frames):
         if check_interrupt is not None:
             check_interrupt()
         alpha[i] = settled = _settled(trimap[i % trimap.shape[0]])
         frame = Frame(image[i % image.shape[0], ..., :3], settled, alpha[i])
-        if bool(frame.unknown.any()):
+        if not bool(frame.unknown.any()):
+            hard += [i] if settled.min() != settled.max() else []
+        else:
             waiting.append(frame)
         if waiting and (len(waiting) == setting.plan.frames or i == frames - 1):
             step = _reporter(i + 1 - len(waiting), len(waiting), frames, on_progress, check_interrupt)
@@ -151,7 +157,17 @@ def run(
             for done in range(shown, i + 1):
                 on_frame(done, alpha[done])
         shown = i + 1
+    if hard:
+        log.warning("%s", _hard_trimaps(hard, frames))
     return alpha
+
+
+def _hard_trimaps(hard: list[int], frames: int) -> str:
+    shown = ", ".join(map(str, hard[:8])) + (", ..." if len(hard) > 8 else "")
+    where = "" if frames == 1 else f" in {len(hard)} of {frames} frames ({shown})"
+    return (f"the trimap is black and white{where}, as a mask is: without an unknown (grey) area the matte is the "
+            "trimap itself. Make a trimap of a mask first: make_trimap, the node Trimap from Mask, or --mask where you "
+            "gave --trimap")
 
 
 def _where(
@@ -163,12 +179,12 @@ def _where(
     net = model.net
     if net.training:
         raise ValueError("the net is in training mode, in which pictures change its statistics: call model.net.eval()")
+    if net.device.type == "meta":
+        raise ValueError(NO_WEIGHTS)
     where, precision = as_device(device) or net.device, dtype or net.dtype
     if not net.casts and (where.type, precision) != (net.device.type, net.dtype):
         raise ValueError(f"the net's weights are {net.dtype} on {net.device}, and it is to run in "
                          f"{precision} on {where}: load it so, with load_model(..., device=..., dtype=...)")
-    if where.type == "meta":
-        raise ValueError("the net is on the device meta, without weights: load it with load_model")
     return where, precision
 
 
@@ -208,8 +224,7 @@ def _checked(image: Tensor, trimap: Tensor) -> tuple[Tensor, int]:
     trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
     sizes = tuple(image.shape[1:3]), tuple(trimap.shape[1:3])
     if sizes[0] != sizes[1]:
-        raise ValueError(f"image is {sizes[0][1]}x{sizes[0][0]} and trimap {sizes[1][1]}x{sizes[1][0]} (width x "
-                         "height); expected equal sizes: scale one to the other")
+        raise ValueError(unequal("image", sizes[0], "trimap", sizes[1], trimap))
     counts = image.shape[0], trimap.shape[0]
     if counts[0] != counts[1] and 1 not in counts:
         raise ValueError(f"{counts[0]} images and {counts[1]} trimaps; expected equal numbers, or one of either")

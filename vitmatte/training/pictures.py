@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..image_files import SUFFIXES, is_picture, read_cutout, read_image, read_mask
+from ..image_files import pictures_in, read_cutout, read_image, read_mask
+from ..pairing import counterparts
 from .recipe import Source
 
 # A folder of colours and its folder of mattes, beside each other: Adobe's Composition-1k, Distinctions-646.
@@ -72,7 +73,7 @@ def _listed(source: Source) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
     if source.index is None:
-        return sorted(p for p in folder.rglob("*") if is_picture(p) and not _hidden(p.relative_to(folder)))
+        return pictures_in(folder, deep=True)
     index = Path(source.index)
     with index.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -84,11 +85,6 @@ def _listed(source: Source) -> list[Path]:
     return sorted(p for p in paths if folder.resolve() in p.resolve().parents)
 
 
-def _hidden(path: Path) -> bool:
-    """Whether it or a folder on the way to it is hidden, as .ipynb_checkpoints and .thumbnails are."""
-    return any(part.startswith(".") for part in path.parts)
-
-
 def _foregrounds(source: Source) -> list[File]:
     paths = _listed(source)
     folders = {p.parent for p in paths}
@@ -97,14 +93,10 @@ def _foregrounds(source: Source) -> list[File]:
     if not mattes:
         return [File(p) for p in paths]
     found = []
-    for path in paths:
-        if path.parent not in mattes:
-            continue
-        folder = mattes[path.parent]
-        matte = next((m for s in (path.suffix, *SUFFIXES) if (m := folder / f"{path.stem}{s}").is_file()), None)
-        if matte is None:
-            raise FileNotFoundError(f"{path} has no matte in {folder}; expected a file of the same name, any suffix")
-        found.append(File(path, matte))
+    for colours, folder in sorted(mattes.items()):
+        ours = [path for path in paths if path.parent == colours]
+        alphas = counterparts(folder, [path.stem for path in ours], f"pictures of {colours}")
+        found += [File(path, alphas[path.stem]) for path in ours]
     return found
 
 

@@ -13,7 +13,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..checks import HIGHEST, LOWEST, check_choice, check_image, check_number, check_plane
+from ..checks import (
+    HIGHEST,
+    LOAD_IMAGE_HINT,
+    LOWEST,
+    check_choice,
+    check_image,
+    check_number,
+    check_plane,
+    is_load_image_mask,
+    unequal,
+)
 from .components import small_areas
 from .distance import within, within_contour
 from .known import TOLERANCE, UNKNOWN, lacking
@@ -74,14 +84,9 @@ def make_trimap(
             are not finite, radii or areas below 0, low above high, strands without an image, or places marked both
             foreground and background.
     """
-    inner, outer, strands = (check_number(name, length) for name, length in
-                             (("inner", inner), ("outer", outer), ("strands", strands)))
-    for name, area in (("fill_holes", fill_holes), ("remove_specks", remove_specks)):
-        check_number(name, area)
-    check_choice("unit", unit, UNITS)
-    low, high = check_number("low", low, "a value in 0..1"), check_number("high", high, "a value in 0..1")
-    if not low <= high <= 1:
-        raise ValueError(f"low is {low!r} and high {high!r}; expected 0 <= low <= high <= 1")
+    inner, outer, strands, low, high = check_options(
+        inner=inner, outer=outer, strands=strands, unit=unit, low=low, high=high, fill_holes=fill_holes,
+        remove_specks=remove_specks)
     check_plane(mask, "mask")
     marks = [_mark(plane, name, mask) for plane, name in
              ((unknown, "unknown"), (foreground, "foreground"), (background, "background"))]
@@ -99,9 +104,25 @@ def make_trimap(
     for mark, value in zip(marks, (UNKNOWN, 1.0, 0.0), strict=True):
         if mark is not None:
             found.masked_fill_(mark, value)
-    for message in lacking(found):
+    for message in [LOAD_IMAGE_HINT] if is_load_image_mask(mask) else lacking(found):
         logger.warning("trimap: %s", message)
     return found.view(mask.shape)
+
+
+def check_options(
+    *, inner: float, outer: float, strands: float, unit: Unit, low: float, high: float, fill_holes: int,
+    remove_specks: int,
+) -> tuple[float, float, float, float, float]:
+    """inner, outer, strands, low and high as floats; ValueError unless all are as `make_trimap` takes them."""
+    inner, outer, strands = (check_number(name, length) for name, length in
+                             (("inner", inner), ("outer", outer), ("strands", strands)))
+    for name, area in (("fill_holes", fill_holes), ("remove_specks", remove_specks)):
+        check_number(name, area)
+    check_choice("unit", unit, UNITS)
+    low, high = check_number("low", low, "a value in 0..1"), check_number("high", high, "a value in 0..1")
+    if not low <= high <= 1:
+        raise ValueError(f"low is {low!r} and high {high!r}; expected 0 <= low <= high <= 1")
+    return inner, outer, strands, low, high
 
 
 def doubled_trimap(
@@ -161,7 +182,7 @@ def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
     if plane is None:
         return None
     check_plane(plane, f"the {name} mask")
-    _check_fit(tuple(plane.shape[-2:]), len(plane) if plane.ndim == 3 else 1, f"the {name} mask", mask)
+    _check_fit(tuple(plane.shape[-2:]), len(plane) if plane.ndim == 3 else 1, f"the {name} mask", mask, plane)
     return (plane if plane.ndim == 3 else plane.unsqueeze(0)).to(mask.device) >= 0.5
 
 
@@ -172,12 +193,11 @@ def _check_image(image: Tensor | None, mask: Tensor) -> None:
     _check_fit(tuple(image.shape[1:3]), len(image), "the image", mask)
 
 
-def _check_fit(size: tuple[int, ...], count: int, name: str, mask: Tensor) -> None:
+def _check_fit(size: tuple[int, ...], count: int, name: str, mask: Tensor, *planes: Tensor) -> None:
     """Raises ValueError unless what has that size and count of frames goes with the mask."""
     height, width = mask.shape[-2:]
     if size != (height, width):
-        raise ValueError(f"{name} is {size[1]}x{size[0]} and the mask {width}x{height}; they must be of one size: "
-                         "resize one of them first")
+        raise ValueError(unequal(name, size, "the mask", (height, width), mask, *planes))
     frames = len(mask) if mask.ndim == 3 else 1
     if count not in (1, frames):
         raise ValueError(f"{count} frames of {name} and {frames} of the mask: expected as many, or one for all")
