@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from vitmatte.weights.checkpoint import fold_batch_norm
 
 from vitmatte import VitMatteForImageMatting, load_model, matte
-from vitmatte.image_files import pictures_in, read_image
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model import block
 from vitmatte.model.block import VitDetLayer
+from vitmatte.pictures.reading import pictures_in, read_image
 
 from .nets import net_config, random_net
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vitmatte import cut_out
 from vitmatte.compositing.blend import composite
-from vitmatte.image_files import read_mask
+from vitmatte.pictures.reading import read_mask
 
 from .pictures import ROOT, alpha_of, example
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
 from vitmatte.compositing.blend import colour, composite
-from vitmatte.image_files import read_image, read_mask
+from vitmatte.pictures.reading import read_image, read_mask
 
 from .foreground import METHODS, estimate
 

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..vitmatte.checks import check_choice
-from ..vitmatte.image_files import read_image, read_mask
+from ..vitmatte.pictures.reading import read_image, read_mask
 from .schema import schema
 
 FOLDER = Path(__file__).parent.parent / "pictures"

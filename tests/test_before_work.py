@@ -13,7 +13,7 @@ from PIL import Image
 from test_cli import MASK, PORTRAIT, run
 
 from vitmatte.files import check_can_write
-from vitmatte.image_files import read_size, write_image
+from vitmatte.pictures.reading import read_size, write_image
 
 CUTOUT = ("cutout", PORTRAIT, "--mask", MASK)
 

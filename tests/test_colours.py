@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageCms
 from test_cli import run
 
-from vitmatte.colour_profiles import converted, same_space
+from vitmatte.pictures.profiles import converted, same_space
 
 SIDE = 32
 STEPS = 2  # of 8 bits, by which colours may be off after one conversion

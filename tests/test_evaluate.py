@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vitmatte import image_files
 from vitmatte.cli.main import main
 from vitmatte.evaluation.metrics import errors
+from vitmatte.pictures import reading
 
 
 @pytest.fixture()
@@ -21,10 +21,10 @@ def folders(tmp_path):
         ramp = torch.linspace(0, 1, 40).expand(32, 40).contiguous()
         found = (ramp + 0.1 * (i + 1)).clamp(0, 1)
         trimap = torch.where((ramp > 0.3) & (ramp < 0.7), 0.5, (ramp > 0.5).float())
-        image_files.write_matte(tmp_path / "alpha" / f"{name}.png", ramp)
-        image_files.write_matte(tmp_path / "pred" / f"{name}.tif", found)
-        image_files.write_trimap(tmp_path / "trimap" / f"{name}.png", trimap)
-        image_files.write_image(tmp_path / "image" / f"{name}.jpg",
+        reading.write_matte(tmp_path / "alpha" / f"{name}.png", ramp)
+        reading.write_matte(tmp_path / "pred" / f"{name}.tif", found)
+        reading.write_trimap(tmp_path / "trimap" / f"{name}.png", trimap)
+        reading.write_image(tmp_path / "image" / f"{name}.jpg",
                                 torch.from_numpy(rng.random((32, 40, 3), dtype=np.float32)))
     return tmp_path
 
@@ -38,8 +38,8 @@ def run(folders, *extra):
 def test_files_against_files(folders, capsys):
     status, report = run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap"))
     assert status == 0 and report["area"] == "unknown" and list(report["pictures"]) == ["cat", "dog"]
-    planes = [image_files.read_mask(folders / f)[0].numpy() for f in ("pred/dog.tif", "alpha/dog.png")]
-    trimap = image_files.read_trimap(folders / "trimap/dog.png")[0].numpy()
+    planes = [reading.read_mask(folders / f)[0].numpy() for f in ("pred/dog.tif", "alpha/dog.png")]
+    trimap = reading.read_trimap(folders / "trimap/dog.png")[0].numpy()
     expected = errors(*planes, (trimap > 0.1) & (trimap < 0.9))
     assert report["pictures"]["dog"] == pytest.approx(vars(expected))
     assert report["mean"]["mse"] == pytest.approx((0.01 + 0.04) / 2, rel=1e-3)
@@ -68,9 +68,9 @@ def test_straight_from_a_model(folders):
     (["--pred", "pred", "--image", "image", "--whole"], "--image is for --model"),
 ])
 def test_what_is_wrong_is_named(folders, capsys, arguments, message):
-    image_files.write_matte(folders / "few" / "cat.png", torch.zeros(32, 40))
+    reading.write_matte(folders / "few" / "cat.png", torch.zeros(32, 40))
     for name in ("cat", "dog"):
-        image_files.write_matte(folders / "other" / f"{name}.png", torch.zeros(10, 10))
+        reading.write_matte(folders / "other" / f"{name}.png", torch.zeros(10, 10))
     folder_options = ("--pred", "--image")
     given = [str(folders / a) if i and arguments[i - 1] in folder_options else a for i, a in enumerate(arguments)]
     assert run(folders, *given) == (1, None)
@@ -92,15 +92,15 @@ def test_a_trimap_as_a_layer(folders):
 def test_nothing_unknown_is_not_perfect(folders, capsys):
     """It is said, and counts for nothing; without any picture that counts there are no figures."""
     white = torch.ones(32, 40)
-    image_files.write_matte(folders / "pred" / "cat.tif", 1 - image_files.read_mask(folders / "alpha" / "cat.png")[0])
-    image_files.write_trimap(folders / "trimap" / "cat.png", white)
+    reading.write_matte(folders / "pred" / "cat.tif", 1 - reading.read_mask(folders / "alpha" / "cat.png")[0])
+    reading.write_trimap(folders / "trimap" / "cat.png", white)
     status, report = run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap"))
     told = capsys.readouterr()
     assert status == 0 and report["pictures"]["cat"] is None
     assert report["mean"] == report["median"] == report["pictures"]["dog"]
     assert "cat.png: no unknown area" in told.err and "dog" not in told.err
     assert told.out.splitlines()[1].split() == ["cat", "no", "unknown", "area"]
-    image_files.write_trimap(folders / "trimap" / "dog.png", white)
+    reading.write_trimap(folders / "trimap" / "dog.png", white)
     (folders / "report.json").unlink()
     assert run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap")) == (1, None)
     assert "no picture has an unknown area" in capsys.readouterr().err

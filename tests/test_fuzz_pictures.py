@@ -17,17 +17,17 @@ from fuzz import emptied, fuzzed, judged
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from vitmatte import image_files
 from vitmatte.cli import main as cli
+from vitmatte.pictures import reading
 
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"),  # Pillow's, of what it finds odd
               pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")]
 RANDOM = np.random.default_rng(2)
 PIXELS = RANDOM.integers(0, 256, (24, 40, 4), np.uint8)
 WIDE = RANDOM.integers(0, 65536, (24, 40)).astype(np.uint16)
-NAMES = (*(f"picture{suffix}" for suffix in image_files.SUFFIXES), "picture", "picture.gif", "picture.safetensors")
-READ = {"image": image_files.read_image, "mask": image_files.read_mask, "trimap": image_files.read_trimap,
-        "cutout": image_files.read_cutout, "profile": image_files.read_profile}
+NAMES = (*(f"picture{suffix}" for suffix in reading.SUFFIXES), "picture", "picture.gif", "picture.safetensors")
+READ = {"image": reading.read_image, "mask": reading.read_mask, "trimap": reading.read_trimap,
+        "cutout": reading.read_cutout, "profile": reading.read_profile}
 
 
 def saved(mode: str, kind: str, **how) -> bytes:
@@ -109,7 +109,7 @@ def test_renamed(tmp_path, picture):
             assert outcome == "right" or picture not in READABLE or not wanted, (name, kind)
     if picture not in READABLE and not picture.startswith("TIFF"):
         with pytest.raises(ValueError, match="is not a picture"):
-            image_files.read_image(tmp_path / name)
+            reading.read_image(tmp_path / name)
 
 
 def png(chunks: list[tuple[bytes, bytes]]) -> bytes:

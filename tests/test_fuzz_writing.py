@@ -19,8 +19,9 @@ from PIL import Image
 from test_fuzz_checkpoints import NET
 from test_fuzz_configs import NETS
 
-from vitmatte import VitMatteImageProcessor, image_files, load_net
+from vitmatte import VitMatteImageProcessor, load_net
 from vitmatte.cli import main as cli
+from vitmatte.pictures import reading
 from vitmatte.training import state
 from vitmatte.training.publish import publish
 from vitmatte.training.recipe import Recipe, Source
@@ -39,12 +40,12 @@ def _saved(path: Path) -> Path:
 
 # What writes, and the names of its files in the folder that is given.
 WRITERS = {
-    "matte.png": lambda path: image_files.write_matte(path, PLANE),
-    "matte.tif": lambda path: image_files.write_matte(path, PLANE),
-    "trimap.png": lambda path: image_files.write_trimap(path, TRIMAP),
-    "trimap.bmp": lambda path: image_files.write_trimap(path, TRIMAP),
-    **{f"cutout{suffix}": lambda path: image_files.write_image(path, CUTOUT) for suffix in (".png", ".webp", ".tiff")},
-    "picture.jpg": lambda path: image_files.write_image(path, CUTOUT[..., :3], profile=b"x" * 300),
+    "matte.png": lambda path: reading.write_matte(path, PLANE),
+    "matte.tif": lambda path: reading.write_matte(path, PLANE),
+    "trimap.png": lambda path: reading.write_trimap(path, TRIMAP),
+    "trimap.bmp": lambda path: reading.write_trimap(path, TRIMAP),
+    **{f"cutout{suffix}": lambda path: reading.write_image(path, CUTOUT) for suffix in (".png", ".webp", ".tiff")},
+    "picture.jpg": lambda path: reading.write_image(path, CUTOUT[..., :3], profile=b"x" * 300),
     "config.json": lambda path: NET.save_pretrained(path.parent),
     "model.safetensors": lambda path: NET.save_pretrained(path.parent),
     "preprocessor_config.json": lambda path: VitMatteImageProcessor().save_pretrained(path.parent),
@@ -136,12 +137,12 @@ def test_a_folder_without_rights(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_device_is_not_replaced(tmp_path):
     (tmp_path / "full.png").symlink_to("/dev/full")
-    image_files.write_matte(tmp_path / "full.png", PLANE)
+    reading.write_matte(tmp_path / "full.png", PLANE)
     assert Path("/dev/full").is_char_device() and (tmp_path / "full.png").is_file()
 
 
 def test_rights_are_those_of_any_new_file(tmp_path):
-    image_files.write_matte(tmp_path / "matte.png", PLANE)
+    reading.write_matte(tmp_path / "matte.png", PLANE)
     (tmp_path / "plain").touch()
     assert (tmp_path / "matte.png").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -173,7 +174,7 @@ def test_names(tmp_path, pieces, suffix):
     path = root / name
     if tmp_path not in Path(os.path.normpath(path)).parents:
         return "elsewhere"
-    outcome, error = judged(lambda: image_files.write_matte(path, PLANE), path)
+    outcome, error = judged(lambda: reading.write_matte(path, PLANE), path)
     assert not strays(tmp_path)
     written = [p for p in tmp_path.rglob("*") if p.is_file()]
     if outcome != "right":
@@ -181,10 +182,10 @@ def test_names(tmp_path, pieces, suffix):
         return outcome
     assert [p.resolve() for p in written] == [path.resolve()]
     levels = (PLANE.double() * 65535).round() / 65535
-    found, mask = judged(lambda: image_files.read_mask(path), path)
+    found, mask = judged(lambda: reading.read_mask(path), path)
     assert found == "right" and torch.equal(mask[0], levels.float())
     hidden = path.name.startswith(".")
-    assert image_files.pictures_in(path.parent) == ([] if hidden else [path.parent / path.name])
+    assert reading.pictures_in(path.parent) == ([] if hidden else [path.parent / path.name])
     return outcome
 
 
@@ -211,14 +212,14 @@ def test_links(tmp_path):
         link.symlink_to(target)
     except OSError:
         pytest.skip("no links here")
-    assert image_files.read_mask(link).shape == (1, 4, 4)
-    image_files.write_matte(link, PLANE)
+    assert reading.read_mask(link).shape == (1, 4, 4)
+    reading.write_matte(link, PLANE)
     assert target.read_bytes() == before and not link.is_symlink()
     loop, nothing = tmp_path / "loop.png", tmp_path / "nothing.png"
     loop.symlink_to(loop)
     nothing.symlink_to(tmp_path / "not there")
     for path in (loop, nothing):
-        for read in (image_files.read_mask, load_net):
+        for read in (reading.read_mask, load_net):
             outcome, error = judged(lambda path=path, read=read: read(path), path)
             assert outcome == "OSError" and isinstance(error, FileNotFoundError)
     NET.save_pretrained(tmp_path / "net")
@@ -226,7 +227,7 @@ def test_links(tmp_path):
     assert judged(lambda: load_net(tmp_path / "linked"))[0] == "right"
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.png")
-        for read in (image_files.read_mask, load_net):
+        for read in (reading.read_mask, load_net):
             assert judged(lambda read=read: read(tmp_path / "pipe.png"), tmp_path / "pipe.png")[0] == "OSError"
 
 
@@ -236,7 +237,7 @@ def test_the_command_line_prints_any_name(tmp_path, monkeypatch, encoding):
     names = ["кот.png", "人 .png", "plain.png"] + ([] if sys.platform in ("win32", "darwin") else ["\udce9.png"])
     (tmp_path / "in").mkdir()
     for name in names:
-        image_files.write_matte(tmp_path / "in" / name, PLANE)
+        reading.write_matte(tmp_path / "in" / name, PLANE)
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding, errors="strict"))
     assert cli.main(["trimap", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0

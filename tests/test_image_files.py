@@ -8,9 +8,9 @@ import torch
 from nets import assert_close
 from PIL import Image, ImageCms
 
-from vitmatte import image_files
 from vitmatte.compositing.blend import colour, composite, fit
 from vitmatte.files import whole_file
+from vitmatte.pictures import reading
 
 RANDOM = np.random.default_rng(1)
 PIXELS = RANDOM.integers(0, 256, (6, 9, 3)).astype(np.uint8)
@@ -27,7 +27,7 @@ def test_pictures_of_every_mode(tmp_path, mode):
     picture = Image.fromarray(PIXELS).convert(mode)
     scaled = {"F": lambda levels: levels / np.float32(255), "I": lambda levels: levels * 257}.get(mode)
     (Image.fromarray(scaled(np.asarray(picture))) if scaled else picture).save(path)
-    image = image_files.read_image(path)
+    image = reading.read_image(path)
     assert image.shape == (1, 6, 9, 3) and image.dtype == torch.float32
     if mode in ("RGB", "RGBA"):
         assert_close(image[0], torch.from_numpy(PIXELS) / 255, 1e-7)
@@ -36,8 +36,8 @@ def test_pictures_of_every_mode(tmp_path, mode):
 def test_sixteen_bit_grey_keeps_its_bits(tmp_path):
     levels = RANDOM.integers(0, 65536, (6, 9)).astype(np.uint16)
     Image.fromarray(levels).save(tmp_path / "d.png")
-    assert_close(image_files.read_mask(tmp_path / "d.png")[0], torch.from_numpy(levels / 65535).float(), 1e-7)
-    assert_close(image_files.read_image(tmp_path / "d.png")[0, ..., 1], torch.from_numpy(levels / 65535).float(), 1e-7)
+    assert_close(reading.read_mask(tmp_path / "d.png")[0], torch.from_numpy(levels / 65535).float(), 1e-7)
+    assert_close(reading.read_image(tmp_path / "d.png")[0, ..., 1], torch.from_numpy(levels / 65535).float(), 1e-7)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -48,7 +48,7 @@ def test_orientation_is_respected(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / "p.png", exif=exif)
-    assert_close(image_files.read_image(tmp_path / "p.png")[0], torch.from_numpy(PIXELS) / 255, 1e-7)
+    assert_close(reading.read_image(tmp_path / "p.png")[0], torch.from_numpy(PIXELS) / 255, 1e-7)
 
 
 def test_masks_by_alpha_or_brightness(tmp_path):
@@ -60,20 +60,20 @@ def test_masks_by_alpha_or_brightness(tmp_path):
         (grey_of("1"), np.asarray(grey_of("1")) * 255),
     ):
         picture.save(path)
-        assert_close(image_files.read_mask(path)[0], torch.from_numpy(expected / 255).float(), 1e-6)
+        assert_close(reading.read_mask(path)[0], torch.from_numpy(expected / 255).float(), 1e-6)
 
 
 def test_mattes_keep_sixteen_bits(tmp_path):
     alpha = torch.rand(5, 7)
     for name in ("a.png", "a.tif"):
-        image_files.write_matte(tmp_path / name, alpha)
-        assert_close(image_files.read_mask(tmp_path / name)[0], alpha, 0.51 / 65535)
+        reading.write_matte(tmp_path / name, alpha)
+        assert_close(reading.read_mask(tmp_path / name)[0], alpha, 0.51 / 65535)
     with pytest.raises(ValueError, match="a matte needs 16 bits"):
-        image_files.write_matte(tmp_path / "a.jpg", alpha)
+        reading.write_matte(tmp_path / "a.jpg", alpha)
 
 
 def test_trimaps_are_what_other_programs_expect(tmp_path):
-    image_files.write_trimap(tmp_path / "t.png", torch.tensor([[0, 0.5, 1]]))
+    reading.write_trimap(tmp_path / "t.png", torch.tensor([[0, 0.5, 1]]))
     with Image.open(tmp_path / "t.png") as found:
         assert found.mode == "L" and list(np.array(found)[0]) == [0, 128, 255]
 
@@ -81,11 +81,11 @@ def test_trimaps_are_what_other_programs_expect(tmp_path):
 def test_cutouts_and_their_profile(tmp_path):
     image, profile = torch.rand(5, 7, 4), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for name in ("c.png", "c.tif"):
-        image_files.write_image(tmp_path / name, image, profile=profile)
+        reading.write_image(tmp_path / name, image, profile=profile)
         with Image.open(tmp_path / name) as found:
             assert found.mode == "RGBA" and found.info["icc_profile"] == profile
             assert_close(torch.from_numpy(np.array(found)) / 255, image, 0.51 / 255)
-    assert image_files.read_profile(tmp_path / "c.png") == profile
+    assert reading.read_profile(tmp_path / "c.png") == profile
 
 
 @pytest.mark.parametrize(("name", "channels", "said"), [
@@ -93,20 +93,20 @@ def test_cutouts_and_their_profile(tmp_path):
 ])
 def test_names_that_cannot_be_written(tmp_path, name, channels, said):
     with pytest.raises(ValueError, match=said):
-        image_files.write_image(tmp_path / name, torch.zeros(2, 2, channels))
+        reading.write_image(tmp_path / name, torch.zeros(2, 2, channels))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_picture(tmp_path):
     (tmp_path / "x.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"x\.png is not a picture"):
-        image_files.read_image(tmp_path / "x.png")
+        reading.read_image(tmp_path / "x.png")
     Image.fromarray(PIXELS.repeat(50, 0).repeat(50, 1)).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:500])
     with pytest.raises(ValueError, match=r"cut\.png cannot be read as a picture"):
-        image_files.read_image(tmp_path / "cut.png")
+        reading.read_image(tmp_path / "cut.png")
     with pytest.raises(FileNotFoundError, match=r"no picture .*nothing\.png"):
-        image_files.read_image(tmp_path / "nothing.png")
+        reading.read_image(tmp_path / "nothing.png")
 
 
 def test_files_are_whole_or_absent(tmp_path):

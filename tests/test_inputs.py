@@ -13,10 +13,11 @@ from nets import random_net, small_config
 from PIL import Image
 from test_tensors import SOUND, pairs
 
-from vitmatte import cut_out, image_files, load_model, make_trimap, matte, replace_background
+from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
 from vitmatte.cli.main import main
 from vitmatte.compositing.blend import FITS, colour
 from vitmatte.compositing.overlay import tint
+from vitmatte.pictures import reading
 from vitmatte.weights.save import save_net
 
 BY_ID = {node.GET_SCHEMA().node_id: node for node in pack.load()[1]}
@@ -172,11 +173,11 @@ def test_command_line(files, data):
     lines = [line for line in "".join(said).splitlines() if line.startswith("vitmatte: ")]
     if status == 0:
         assert written == ["alpha.png", "o.png"]
-        image = image_files.read_image(photo)
-        found = image_files.read_mask(alpha)
+        image = reading.read_image(photo)
+        found = reading.read_mask(alpha)
         assert Image.open(output).size == (image.shape[2], image.shape[1]) and found.shape == image.shape[:3]
         if not options and kind == "--trimap":
-            expected = matte(load_model(files / "model"), image, image_files.read_trimap(guide))
+            expected = matte(load_model(files / "model"), image, reading.read_trimap(guide))
             assert torch.allclose(found, expected, atol=1 / 65535)
     else:
         assert status == 1 and written == [] and len(lines) == 1 and len(lines[0]) > 20

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from test_cli import run
 
-from vitmatte.image_files import pictures_in, read_image, suffixes
-from vitmatte.pairing import by_stem, counterparts
+from vitmatte.pictures.pairing import by_stem, counterparts
+from vitmatte.pictures.reading import pictures_in, read_image, suffixes
 from vitmatte.training.pictures import find_foregrounds
 from vitmatte.training.recipe import Source
 

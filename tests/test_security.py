@@ -16,7 +16,7 @@ from nets import random_net
 from PIL import Image
 
 from vitmatte.files import whole_file
-from vitmatte.image_files import write_image
+from vitmatte.pictures.reading import write_image
 from vitmatte.weights.download import locate
 
 ROOT = Path(__file__).parents[1]

@@ -20,14 +20,15 @@ WINGS: dict[str, set[str]] = {
     "ground": set(),
     "model": set(),
     "trimap": set(),
-    "evaluation": set(),
+    "pictures": set(),
+    "evaluation": {"trimap"},
     "compositing": {"trimap"},
     "weights": {"model"},
     "inference": {"model", "trimap", "weights"},
     "export": {"inference", "model", "trimap", "weights"},
     "huggingface": {"inference", "model", "weights"},
-    "training": {"evaluation", "inference", "model", "trimap", "weights"},
-    "cli": {"compositing", "evaluation", "export", "inference", "training", "trimap", "weights"},
+    "training": {"evaluation", "inference", "model", "pictures", "trimap", "weights"},
+    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "training", "trimap", "weights"},
 }
 # What gathers names or starts the command line, and may use every wing.
 TOP = {"vitmatte", "vitmatte.__main__"}

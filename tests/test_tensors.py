@@ -25,11 +25,11 @@ from vitmatte import (
     matte,
     replace_background,
 )
+from vitmatte.checks import TOLERANCE
 from vitmatte.compositing.blend import FITS, SCREENS
 from vitmatte.compositing.overlay import tint
 from vitmatte.evaluation.metrics import errors
 from vitmatte.inference.preprocessing import Preprocessing
-from vitmatte.trimap.known import TOLERANCE
 
 NET = random_net(small_config(hidden_size=12, num_hidden_layers=2, num_attention_heads=2, window_block_indices=[0],
                               residual_block_indices=[1]))

@@ -17,8 +17,8 @@ from test_structure import ROOT
 from vitmatte import VitMatteForImageMatting, load_model
 from vitmatte.cli.main import main
 from vitmatte.huggingface.processing import VitMatteImageProcessor
-from vitmatte.image_files import write_matte
 from vitmatte.inference.preprocessing import IMAGENET_MEAN
+from vitmatte.pictures.reading import write_matte
 from vitmatte.training.average import Average
 from vitmatte.training.composites import Compositor, over
 from vitmatte.training.loop import train

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable
 from contextlib import suppress
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    pass
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -24,6 +27,10 @@ NO_WEIGHTS = ("the net's weights are on the device meta, where they have no valu
 
 # Resampling may overshoot 0..1 a little; beyond this a picture is on another scale.
 LOWEST, HIGHEST = -1.0, 2.0
+
+# Values this near 0 and 1 count as 0 and 1: one 8-bit step, and a rounding of it in half precision. It is needed:
+# ComfyUI 0.33 loads the white of an 8-bit grey PNG as 65280/65535 = 0.9961.
+TOLERANCE = 1 / 255 + 1e-4
 
 
 def check_choice(name: str, value: object, known: Iterable[str]) -> None:

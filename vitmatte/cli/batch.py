@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..files import check_can_write
-from ..image_files import left_out_of
-from ..pairing import by_stem, counterparts
+from ..pictures.pairing import by_stem, counterparts
+from ..pictures.reading import left_out_of
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,13 @@ def check_results(jobs: list[Job], check_output: Callable[[Job], None], check_al
         check_output(job)
         if job.alpha is not None:
             check_alpha(job.alpha)
+
+
+def add_skipping(parser: argparse.ArgumentParser) -> None:
+    """Adds --skip-existing, see `without_existing`."""
+    parser.add_argument("--skip-existing", action="store_true",
+                        help="leave out pictures whose results are there already, to go on after a run that was "
+                             "stopped; whether they were made with the same options is not looked at")
 
 
 def without_existing(jobs: list[Job]) -> list[Job]:

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .. import image_files
 from ..evaluation.metrics import Errors
 from ..evaluation.report import content, judge, table
 from ..files import check_can_write, whole_file
 from ..inference.matting import matte
 from ..inference.model import NORMALIZATIONS, load_model
-from ..pairing import by_stem, counterparts
+from ..pictures import reading
+from ..pictures.pairing import by_stem, counterparts
 from ..weights import released as models
 from .told import warnings_of
 
@@ -71,7 +71,7 @@ def _rows(truth: dict[str, Path], found: Finder, trimaps: dict[str, Path]) -> It
     for stem, path in tqdm(truth.items(), desc="evaluate", unit="picture", disable=None):
         with warnings_of(path):
             true, alpha = _plane(path), found(stem)
-            trimap = image_files.read_trimap(trimaps[stem]) if trimaps else None
+            trimap = reading.read_trimap(trimaps[stem]) if trimaps else None
             try:
                 row = judge(alpha, true, trimap)
             except ValueError as error:
@@ -92,7 +92,7 @@ def _by_model(options: argparse.Namespace, truth: dict[str, Path], trimaps: dict
                        folder=options.models_folder)
 
     def found(stem: str) -> np.ndarray:
-        image, trimap = image_files.read_image(images[stem]), image_files.read_trimap(trimaps[stem])
+        image, trimap = reading.read_image(images[stem]), reading.read_trimap(trimaps[stem])
         try:
             return matte(model, image, trimap)[0].numpy()
         except ValueError as error:
@@ -102,6 +102,6 @@ def _by_model(options: argparse.Namespace, truth: dict[str, Path], trimaps: dict
 
 
 def _plane(path: Path) -> np.ndarray:
-    return image_files.read_mask(path)[0].numpy()
+    return reading.read_mask(path)[0].numpy()
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .. import image_files
-from ..pairing import counterparts
-from ..trimap.known import TOLERANCE
+from ..checks import TOLERANCE
+from ..pictures import reading
+from ..pictures.pairing import counterparts
 from ..trimap.make import INNER, OUTER, UNITS, check_options, make_trimap
 
 log = logging.getLogger(__name__)
@@ -75,9 +75,9 @@ def trimap_of(options: argparse.Namespace, mask: Path, photo: Path | None, marke
     Raises:
         ValueError, OSError: from reading and from `make_trimap`, with the mask's name.
     """
-    marks = {name: image_files.read_mask(path) for name, path in marked.items()}
-    image = image_files.read_image(photo) if photo is not None and options.strands > 0 else None
-    values = image_files.read_mask(mask)
+    marks = {name: reading.read_mask(path) for name, path in marked.items()}
+    image = reading.read_image(photo) if photo is not None and options.strands > 0 else None
+    values = reading.read_mask(mask)
     darkest, brightest = (float(value) for value in values.aminmax())
     if options.high == 1 and 0 < brightest < 1 - TOLERANCE and not options.invert:
         log.warning("%s: nothing in it is white: its values reach from %.3g to %.3g of 1, and below --high they are no "

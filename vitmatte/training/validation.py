@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..evaluation.metrics import mse, sad
-from ..image_files import save_picture
 from ..inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from ..pictures.reading import save_picture
 from .composites import Compositor, Sample
 from .light import to_bytes
 from .pictures import find_backgrounds, find_foregrounds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..planes import TOLERANCE as TOLERANCE
+from ..checks import TOLERANCE
 
 UNKNOWN = 0.5
 

@@ -17,6 +17,7 @@ from ..checks import (
     HIGHEST,
     LOAD_IMAGE_HINT,
     LOWEST,
+    TOLERANCE,
     check_choice,
     check_image,
     check_number,
@@ -26,7 +27,7 @@ from ..checks import (
 )
 from .components import small_areas
 from .distance import within, within_contour
-from .known import TOLERANCE, UNKNOWN, lacking
+from .known import UNKNOWN, lacking
 from .strands import strands_near
 
 logger = logging.getLogger(__name__)

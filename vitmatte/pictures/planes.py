@@ -3,7 +3,7 @@
 A mask or a matte is the alpha channel of a cut-out; of a picture without transparency it is the brightness. A trimap
 is its brightness, on black where it is transparent. What could be read in two ways, and values that belong to another
 scale (labels 0, 1, 2, or 0..255 in 16 bits), are refused. All that is judged here is a picture that Pillow decoded;
-`image_files` opens the files and names them.
+`reading` opens the files and names them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..checks import TOLERANCE
 from .stored import WIDE_MODES, Stored
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Values this near 0 and 1 count as 0 and 1: one 8-bit step, and a rounding of it in half precision. It is needed:
-# ComfyUI 0.33 loads the white of an 8-bit grey PNG as 65280/65535 = 0.9961.
-TOLERANCE = 1 / 255 + 1e-4
 FAINT = 1 / 16  # a plane without anything brighter is of another scale: labels, 0..255 or 12 bits in 16
 DIM, LABELS = 1 / 4, 8  # nor is one whose few levels all lie below a quarter
 COLOURED = 32  # 8-bit levels between a pixel's channels; lossy formats leave greys within a few

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from .image_files import left_out_of, pictures_in, suffixes
+from .reading import left_out_of, pictures_in, suffixes
 
 SHOWN = 5  # names in a message
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from .files import whole_file
-from .picture_metadata import Metadata
+from ..files import whole_file
+from .metadata import Metadata
 
 if TYPE_CHECKING:
     from PIL.Image import Image
