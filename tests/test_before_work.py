@@ -24,10 +24,9 @@ def idle(monkeypatch, tmp_path):
     def work(*_, **__):
         raise AssertionError("there was work before the refusal")
 
-    for name in ("main.load_model", "main.read_photograph", "main.matte", "trimap_options.make_trimap",
-                 "evaluate.matte", "evaluate.load_model", "evaluate.errors"):
-        monkeypatch.setattr(f"vitmatte.cli.{name}", work, raising=False)
-    monkeypatch.setattr("vitmatte.export.program.load_model", work)
+    for name in ("cutout.load_model", "cutout.read_photograph", "cutout.matte", "trimap_options.make_trimap",
+                 "evaluate.matte", "evaluate.load_model", "evaluate.judge", "export.load_model"):
+        monkeypatch.setattr(f"vitmatte.cli.{name}", work)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
