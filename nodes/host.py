@@ -13,10 +13,11 @@ import comfy.utils
 from torch import Tensor
 
 from ..vitmatte.inference.context import PRECISIONS
-from ..vitmatte.inference.matting import Strategy, prepare, run
+from ..vitmatte.inference.matting import prepare, run
 from ..vitmatte.inference.model import MattingModel, Normalization, load_model
 from ..vitmatte.inference.plan import within
 from ..vitmatte.inference.retry import Policy, is_out_of_memory
+from ..vitmatte.inference.scope import Strategy
 from .preview import thumbnail
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
-from ..vitmatte.inference.matting import STRATEGIES, Strategy
+from ..vitmatte.inference.scope import STRATEGIES, Strategy
 from .host import HostedModel
 from .preview import first_frames
 from .schema import advanced, schema

@@ -27,7 +27,7 @@ PIXELS = RANDOM.integers(0, 256, (24, 40, 4), np.uint8)
 WIDE = RANDOM.integers(0, 65536, (24, 40)).astype(np.uint16)
 NAMES = (*(f"picture{suffix}" for suffix in reading.SUFFIXES), "picture", "picture.gif", "picture.safetensors")
 READ = {"image": reading.read_image, "mask": reading.read_mask, "trimap": reading.read_trimap,
-        "cutout": reading.read_cutout, "profile": reading.read_profile}
+        "cutout": reading.read_cutout, "photograph": lambda path: reading.read_photograph(path).image}
 
 
 def saved(mode: str, kind: str, **how) -> bytes:

@@ -85,7 +85,7 @@ def test_cutouts_and_their_profile(tmp_path):
         with Image.open(tmp_path / name) as found:
             assert found.mode == "RGBA" and found.info["icc_profile"] == profile
             assert_close(torch.from_numpy(np.array(found)) / 255, image, 0.51 / 255)
-    assert reading.read_profile(tmp_path / "c.png") == profile
+    assert reading.read_photograph(tmp_path / "c.png").profile == profile
 
 
 @pytest.mark.parametrize(("name", "channels", "said"), [

@@ -13,8 +13,9 @@ from ..checks import check_number
 from ..compositing.blend import FITS, SCREENS, colour
 from ..compositing.cutout import cut_out, replace_background
 from ..inference.context import PRECISIONS
-from ..inference.matting import STRATEGIES, matte
+from ..inference.matting import matte
 from ..inference.model import NORMALIZATIONS, MattingModel, load_model
+from ..inference.scope import STRATEGIES
 from ..pictures.metadata import Metadata
 from ..pictures.profiles import converted
 from ..pictures.reading import Photograph, read_photograph, read_size, read_trimap
@@ -59,8 +60,11 @@ def register(commands: Any) -> argparse.ArgumentParser:
                         help="see `vitmatte models`; a released model is downloaded once (default: %(default)s)")
     cutout.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, mps, ...")
     cutout.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
-    cutout.add_argument("--strategy", choices=STRATEGIES, default="exact",
-                        help="exact, or grid: faster above 2K, less accurate (default: %(default)s)")
+    cutout.add_argument("--strategy", choices=STRATEGIES, default="auto",
+                        help="exact: every token attends to all; local: within a reach, computed only where the trimap "
+                             "is unknown; grid: among every second one; auto: local where the model was made for it, "
+                             "else exact (default: %(default)s)")
+    cutout.add_argument("--reach", type=int, metavar="TOKENS", help="of local attention (default: the model's own)")
     cutout.add_argument("--memory-limit", type=float, metavar="MB",
                         help="what a picture's matte may take besides the model; less is slower, never smaller")
     cutout.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained",
@@ -97,7 +101,8 @@ def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Photogr
     photo = read_photograph(job.photo)
     limit = None if options.memory_limit is None else int(options.memory_limit * 2**20)
     try:
-        alpha = matte(model, photo.image, trimap, strategy=options.strategy, memory_limit=limit)
+        alpha = matte(model, photo.image, trimap, strategy=options.strategy, reach=options.reach,
+                      memory_limit=limit)
     except ValueError as error:
         raise ValueError(f"{job.photo} with {job.guide}: {error}") from error
     estimate = options.colours == "estimated"

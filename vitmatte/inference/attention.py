@@ -152,7 +152,7 @@ def attention(
         narrow = queries.dtype if halves else wide
         q, k, v = queries[g].to(narrow), keys[g].to(narrow), values[g].to(narrow)
         for chunk, bias in _biases(relative, q, block or grid, tokens, place, most, buffer, context):
-            result[g, chunk] = _attend(q[:, chunk], k, v, bias, products)
+            result[g, chunk] = attend(q[:, chunk], k, v, bias, products)
             context.step(bias.numel() * dim * 2)
     return result
 
@@ -178,7 +178,7 @@ def _biases(
         yield chunk, relative.scores_of_places(queries[:, chunk], place[chunk], out, context)
 
 
-def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, products: Tensor | None) -> Tensor:
+def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, products: Tensor | None) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v; overwrites bias [G, M, N], and products, memory for as many halves."""
     scale = queries.shape[-1] ** -0.5
     if products is not None:

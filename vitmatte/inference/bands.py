@@ -93,7 +93,7 @@ def run_block(layer: VitDetLayer, x: Tensor, context: Context, needed: Tensor | 
     return x if layer.residual is None else _residual(layer.residual, x, context)
 
 
-def _finish(layer: VitDetLayer, x: Tensor, attended: Tensor, context: Context) -> Tensor:
+def finish(layer: VitDetLayer, x: Tensor, attended: Tensor, context: Context) -> Tensor:
     """Both shortcuts of a part x [..., C]: the attention's result, and the MLP, whose middle is cut smaller."""
     x = (x + attended).contiguous()  # a picture one token wide may come out in another order
     tokens = x.view(-1, x.shape[-1])
@@ -111,14 +111,14 @@ def _windows(layer: VitDetLayer, x: Tensor, context: Context) -> None:
         band = x[:, first * window:last * window]
         attended = attended_in_windows(layer.attention, layer.norm1(band), context)
         context.step(band.numel() * 4 * channels)
-        x[:, first * window:last * window] = _finish(layer, band, attended, context)
+        x[:, first * window:last * window] = finish(layer, band, attended, context)
 
 
 def attended_in_windows(layer: VitDetAttention, x: Tensor, context: Context) -> Tensor:
     """`VitDetAttention.forward` in windows, without the queries of the padding: tokens [B, H, W, C] to the same."""
     batch, height, width, _ = x.shape
     window, size = layer.window, (layer.window, layer.window)
-    relative = _offset_tables(layer, size, x, context)
+    relative = offset_tables(layer, size, x, context)
     padding = layer.qkv(x.new_zeros(1, x.shape[-1])).view(3, 1, 1, 1, layer.heads, 1, 1, layer.dim)[1:]
     qkv = layer.qkv(x).view(batch, height, width, 3, layer.heads, layer.dim)
     result = x.new_empty(batch, height, width, layer.heads, layer.dim)
@@ -155,7 +155,7 @@ def _global(layer: VitDetLayer, x: Tensor, context: Context) -> None:
     attend, size = layer.attention, (height, width)
     queries, keys, values = _queries_keys_values(layer, x, context)
     # A chunk's result takes the place of its queries, which nothing needs any more.
-    tables = _offset_tables(attend, size, x, context)
+    tables = offset_tables(attend, size, x, context)
     result = attention(queries, keys, values, tables, size, context=context, out=queries)
     result = result.view(batch, attend.heads, height, width, attend.dim)
     for top, bottom in context.bands(height, batch * width * 3 * channels * x.element_size()):
@@ -163,23 +163,23 @@ def _global(layer: VitDetLayer, x: Tensor, context: Context) -> None:
         part = result[:, :, top:bottom].reshape(batch * attend.heads, -1, attend.dim)
         attended = attend.join(part, band.shape, (bottom - top, width))
         context.step(band.numel() * channels)
-        x[:, top:bottom] = _finish(layer, band, attended, context)
+        x[:, top:bottom] = finish(layer, band, attended, context)
 
 
 def _global_for(layer: VitDetLayer, x: Tensor, context: Context, place: Tensor) -> None:
     """`_global` for the queries at some places [M] alone."""
     batch, height, width, channels = x.shape
     queries, keys, values = _queries_keys_values(layer, x, context)
-    tables = _offset_tables(layer.attention, (height, width), x, context)
+    tables = offset_tables(layer.attention, (height, width), x, context)
     result = attention(queries[:, place], keys, values, tables, (height, width), place=place, context=context)
     attended = layer.attention.join(result, torch.Size((batch, 1, len(place), channels)), (1, len(place)))
     context.step(attended.numel() * channels)
     tokens = x.view(batch, height * width, channels)
     attended = attended.view(batch, len(place), channels)
-    tokens[:, place] = _finish(layer, tokens[:, place], attended, context)
+    tokens[:, place] = finish(layer, tokens[:, place], attended, context)
 
 
-def _offset_tables(
+def offset_tables(
     layer: VitDetAttention, size: tuple[int, int], like: Tensor, context: Context
 ) -> OffsetTables | None:
     """Relative positions of a grid of that size, resized once a run."""

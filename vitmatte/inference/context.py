@@ -78,8 +78,9 @@ class Context:
         """Whether anything watched so far was NaN, infinite, or beyond what dtype holds."""
         return self._largest is not None and not bool(self._largest <= torch.finfo(dtype).max)
 
-    def bands(self, count: int, bytes_each: int) -> Iterator[tuple[int, int]]:
-        """Cuts `count` rows of `bytes_each` into bands (start, stop) that fit `band_bytes`; at least one row each."""
-        size = max(1, self.band_bytes // bytes_each)
+    def bands(self, count: int, bytes_each: int, budget: int | None = None) -> Iterator[tuple[int, int]]:
+        """Cuts `count` rows of `bytes_each` into bands (start, stop) that fit the budget, by default
+        `band_bytes`; at least one row each."""
+        size = max(1, (budget or self.band_bytes) // bytes_each)
         for start in range(0, count, size):
             yield start, min(start + size, count)

@@ -16,12 +16,12 @@ from .upsample import by_taps, convolved, joined
 
 
 @torch.no_grad()
-def decoded_tile(decoder: DetailCapture, features: Tensor, region: Region, tile: Tile, context: Context) -> Tensor:
+def decoded_tile(decoder: DetailCapture, features: Region, region: Region, tile: Tile, context: Context) -> Tensor:
     """One tile of the matte.
 
     Args:
         decoder: in evaluation mode.
-        features: [B, C, H / 2^L, W / 2^L] of the whole picture.
+        features: gives a rectangle of the transformer's feature map, in its own places: [B, C, rows, columns].
         region: reads the picture; see `context.Region`.
         tile: see `tiles`.
         context: lends the memory for the largest maps, and watches for overflow.
@@ -32,7 +32,7 @@ def decoded_tile(decoder: DetailCapture, features: Tensor, region: Region, tile:
     rows, columns = tile.rows, tile.columns
     details = _details(decoder, region, tile, context)
     top = len(rows.joined)
-    x = features[..., slice(*rows.features[top]), slice(*columns.features[top])]
+    x = features(rows.features[top], columns.features[top])
     for level, block in zip(reversed(range(top)), decoder.fusion_blocks, strict=True):
         span = rows.joined[level], columns.joined[level]
         detail = _cut(details.pop(), span, (rows.details[level][0], columns.details[level][0]))

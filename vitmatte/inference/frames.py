@@ -6,17 +6,21 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from ..model.vitdet import VitDet
 from ..model.vitmatte import ViTMatte
 from ..padding import SizeContract, Span
 from .bands import transformer_features
 from .context import Context, Region
 from .decode import decoded_tile, decoder_shape
-from .macs import backbone_macs
+from .local import local_features
+from .macs import backbone_macs, local_macs
 from .model import MattingModel
+from .needed import tokens_by_block
 from .plan import Footprint, Plan
 from .tiles import cover, features_seen
 
@@ -83,14 +87,21 @@ def compute(setting: Setting, frames: Sequence[Frame], step: Callable[[float], N
 
 def _compute_group(setting: Setting, frames: Sequence[Frame], step: Callable[[float], None]) -> None:
     net, preprocessing, plan = setting.model.net, setting.model.preprocessing, setting.plan
-    device, dtype, strided = setting.device, setting.footprint.dtype, setting.footprint.strided
+    device, dtype, scope = setting.device, setting.footprint.dtype, setting.footprint.scope
     shape = decoder_shape(net.architecture)
     contract = SizeContract(preprocessing.divisor)
     height, width = (contract.padded(length) for length in frames[0].trimap.shape)
     tiles = [cover(frame.unknown.cpu().numpy(), shape, height, width, plan.sides) for frame in frames]
     grid = height >> shape.levels, width >> shape.levels
     needed = torch.stack([features_seen(frame.unknown, grid, shape.levels) for frame in frames]).any(dim=0)
-    done, total = 0, len(frames) * backbone_macs(net, grid, int(needed.sum()), strided)
+    blocks = None
+    if scope.reach is not None:
+        assert net.architecture.transformer is not None
+        blocks = tokens_by_block(needed.to(device), net.architecture.transformer, scope.reach, scope.margin)
+        backbone = local_macs(net.architecture.transformer, blocks, scope.reach)
+    else:
+        backbone = backbone_macs(net, grid, int(needed.sum()), scope.strided)
+    done, total = 0, len(frames) * backbone
     total += sum(shape.macs(tile) for ours in tiles for tile in ours)
 
     def advance(macs: int) -> None:
@@ -105,15 +116,23 @@ def _compute_group(setting: Setting, frames: Sequence[Frame], step: Callable[[fl
         found = [region(frame, rows, columns) for frame in frames]
         return torch.cat(found) if len(found) > 1 else found[0]
 
-    context = Context(plan.band_bytes, plan.chunk_bytes, advance, strided)
-    features = _features(net, regions, len(frames), grid, context, needed.to(device))
-    context.watch(features)
+    context = Context(plan.band_bytes, plan.chunk_bytes, advance, scope.strided)
+    features: Region
+    if blocks is not None and scope.reach is not None:
+        tokens = local_features(cast(VitDet, net.backbone), regions, len(frames), blocks, scope.reach, context)
+        context.watch(tokens.x[:, tokens.numbers(blocks[-1].wanted)])
+        features = tokens.map
+    else:
+        whole = _features(net, regions, len(frames), grid, context, needed.to(device))
+        context.watch(whole)
+        features = partial(_rectangle, whole)
     _check_finite(context, dtype)
     for i, (frame, ours) in enumerate(zip(frames, tiles, strict=True)):
         unknown = frame.unknown.to(frame.out.device)
         for tile in ours:
             place = slice(*tile.rows.matte), slice(*tile.columns.matte)
-            found = decoded_tile(net.decoder, features[i:i + 1], partial(region, frame), tile, context)[0]
+            own = partial(_one_of, features, i)
+            found = decoded_tile(net.decoder, own, partial(region, frame), tile, context)[0]
             frame.out[place] = torch.where(unknown[place], found.to(frame.out), frame.out[place])
             advance(shape.macs(tile))
     _check_finite(context, dtype)
@@ -128,6 +147,15 @@ def _features(
     stride = net.external.stride
     with torch.no_grad():
         return net.external(region((0, grid[0] * stride), (0, grid[1] * stride)), context.step)
+
+
+def _rectangle(features: Tensor, rows: Span, columns: Span) -> Tensor:
+    return features[..., slice(*rows), slice(*columns)]
+
+
+def _one_of(features: Region, number: int, rows: Span, columns: Span) -> Tensor:
+    """One picture's rectangle of a feature map."""
+    return features(rows, columns)[number:number + 1]
 
 
 def _no_autocast(device: torch.device) -> AbstractContextManager[object]:

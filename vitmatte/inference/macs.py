@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..model.config import TransformerConfig
 from ..model.vitmatte import ViTMatte
+from .local import CELL
+from .needed import BlockTokens, touched
 
 
 def backbone_macs(net: ViTMatte, grid: tuple[int, int], needed: int, strided: bool) -> int:
@@ -17,6 +21,31 @@ def backbone_macs(net: ViTMatte, grid: tuple[int, int], needed: int, strided: bo
     return transformer_macs(net.architecture.transformer, grid, needed, strided)
 
 
+def local_macs(config: TransformerConfig, blocks: Sequence[BlockTokens], reach: int) -> int:
+    """Multiply-adds of one frame with limited reach.
+
+    Args:
+        config: the transformer's.
+        blocks: from `needed.tokens_by_block`.
+        reach: of global blocks, in tokens.
+    """
+    channels, patch = config.hidden_size, config.patch_size
+    mlp = 2 * int(channels * config.mlp_ratio) * channels
+    total = CELL**2 * int(touched(blocks[0].seen, CELL).sum()) * channels * config.num_channels * patch[0] * patch[1]
+    for number, block in enumerate(blocks):
+        side, attending, seen = config.window_of(number), int(block.attending.sum()), int(block.seen.sum())
+        if side:
+            keys, queries = side**2, int(touched(block.attending, side).sum()) * side**2
+            total += queries * 4 * channels * channels
+        else:
+            keys, queries = (CELL + 2 * reach) ** 2, int(touched(block.attending, CELL).sum()) * CELL**2
+            total += (seen * 3 + attending) * channels * channels
+        total += queries * keys * 2 * channels + attending * mlp
+        if number in config.residual_block_indices:
+            total += int(block.wanted.sum()) * channels * channels * 13 // 4
+    return total
+
+
 def transformer_macs(config: TransformerConfig, grid: tuple[int, int], needed: int, strided: bool) -> int:
     """Multiply-adds of one frame.
 
@@ -24,7 +53,7 @@ def transformer_macs(config: TransformerConfig, grid: tuple[int, int], needed: i
         config: the transformer's.
         grid: (H, W), tokens.
         needed: tokens whose features are wanted.
-        strided: see `Context`.
+        strided: see `scope.Scope`.
     """
     height, width = grid
     tokens, channels = height * width, config.hidden_size

@@ -5,22 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..checks import HIGHEST, LOWEST, NO_WEIGHTS, check_choice, check_image, check_number, check_plane, unequal
+from ..checks import HIGHEST, LOWEST, NO_WEIGHTS, check_image, check_number, check_plane, unequal
+from ..padding import SizeContract
 from ..trimap.known import known_areas
+from .decode import decoder_shape
 from .frames import Frame, Setting
 from .model import MattingModel, as_device
+from .needed import tokens_by_block
 from .plan import Footprint, Plan, footprint_of, make_plan
 from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory
+from .scope import Scope, Strategy, scope_of
+from .tiles import features_seen
 
 log = logging.getLogger(__name__)
-
-Strategy = Literal["exact", "grid"]
-STRATEGIES: tuple[Strategy, ...] = ("exact", "grid")
 
 STEPS = 100  # of progress, per frame
 
@@ -31,7 +32,9 @@ def matte(
     trimap: Tensor,
     *,
     memory_limit: int | None = None,
-    strategy: Strategy = "exact",
+    strategy: Strategy = "auto",
+    reach: int | None = None,
+    margin: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_frame: Callable[[int, Tensor], None] | None = None,
     check_interrupt: Callable[[], None] | None = None,
@@ -51,8 +54,13 @@ def matte(
             trimaps.
         memory_limit: bytes that a frame may take besides the weights and the tensors given; None for what is fastest.
             The result does not depend on it beyond rounding.
-        strategy: "exact", or "grid": global attention among every second token only (Matte-Anything's; a quarter of
-            its work, at a cost in accuracy), for very large pictures.
+        strategy: "exact": global blocks attend to all tokens, as transformers computes it. "local": they attend within
+            a reach, with their tables as trained, and only tokens that unknown pixels can see are computed: time and
+            memory follow the unknown area. "grid": they attend among every second token (Matte-Anything's). "auto":
+            local where the net's configuration has an `attention_reach`, else exact.
+        reach: for local, in tokens; None for the net's own, see `scope.scope_of`.
+        margin: for local, in tokens: those further than this from every token that an unknown pixel sees are left out;
+            None for `scope.default_margin`.
         on_progress: called with (steps done, steps in all), also within a frame.
         on_frame: called with (number, matte [H, W]) of each frame in turn, as soon as it is done.
         check_interrupt: called often; what it raises ends the call.
@@ -72,7 +80,7 @@ def matte(
             this size takes. What a callback raises comes out as it is, and so does a lack of memory that neither
             smaller pieces nor the CPU could mend; the model stays as it was.
     """
-    job = prepare(model, image, trimap, strategy=strategy, device=device, dtype=dtype)
+    job = prepare(model, image, trimap, strategy=strategy, reach=reach, margin=margin, device=device, dtype=dtype)
     if memory_limit is not None:
         memory_limit = int(check_number("memory_limit", memory_limit, "a number of bytes"))
     policy = Policy(memory_limit, is_out_of_memory, free_memory)
@@ -106,15 +114,15 @@ class Job:
 
 
 def prepare(
-    model: MattingModel, image: Tensor, trimap: Tensor, *, strategy: Strategy = "exact",
-    device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+    model: MattingModel, image: Tensor, trimap: Tensor, *, strategy: Strategy = "auto", reach: int | None = None,
+    margin: int | None = None, device: torch.device | str | None = None, dtype: torch.dtype | None = None,
 ) -> Job:
     """Checks everything that `matte` is given, once; arguments and errors are those of `matte`."""
-    check_choice("strategy", strategy, STRATEGIES)
     trimap, frames = _checked(image, trimap)
     where, precision = _where(model, device, dtype)
-    footprint = footprint_of(model.net, image.shape[1], image.shape[2], precision, where.type,
-                             strided=strategy == "grid")
+    scope = scope_of(strategy, model.net.architecture, reach=reach, margin=margin)
+    footprint = footprint_of(model.net, image.shape[1], image.shape[2], precision, where.type, scope=scope,
+                             tokens=None if scope.reach is None else _most_tokens(model, trimap, scope))
     return Job(model, image, trimap, frames, where, footprint)
 
 
@@ -168,6 +176,21 @@ def _hard_trimaps(hard: list[int], frames: int) -> str:
     return (f"the trimap is black and white{where}, as a mask is: without an unknown (grey) area the matte is the "
             "trimap itself. Make a trimap of a mask first: make_trimap, the node Trimap from Mask, or --mask where you "
             "gave --trimap")
+
+
+def _most_tokens(model: MattingModel, trimap: Tensor, scope: Scope) -> int:
+    """The largest number of tokens that a frame stores with limited reach, at least 1."""
+    transformer, preprocessing = model.net.architecture.transformer, model.preprocessing
+    assert transformer is not None and scope.reach is not None
+    shape, contract = decoder_shape(model.net.architecture), SizeContract(preprocessing.divisor)
+    grid = contract.padded(trimap.shape[1]) >> shape.levels, contract.padded(trimap.shape[2]) >> shape.levels
+    most = 1
+    for frame in trimap:
+        foreground, background = known_areas(frame)
+        needed = features_seen(~(foreground | background), grid, shape.levels)
+        if bool(needed.any()):
+            most = max(most, int(tokens_by_block(needed, transformer, scope.reach, scope.margin)[0].seen.sum()))
+    return most
 
 
 def _where(

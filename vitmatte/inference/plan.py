@@ -12,7 +12,9 @@ from ..model.vitmatte import ViTMatte
 from ..padding import SizeContract, Span
 from .context import CPU_BAND, CPU_CHUNK
 from .decode import decoder_shape
+from .local import CELL
 from .preprocessing import DIVISOR
+from .scope import Scope
 
 MEBI = 2**20
 
@@ -35,8 +37,13 @@ BANDS_ALIVE = 3
 # The same for the backbone of another library, in its largest tensors: 3.5 to 6.7 were measured (DINOv2, Swin,
 # ConvNeXt, ResNet at 512 and 1024 squared).
 EXTERNAL_ALIVE = 6
+# Bytes for each place of the grid that say which token stands there, with limited reach.
+INDICES = 64
 # Workspace of the libraries underneath (packed matrices, convolution scratch), and what allocators keep.
 WORKSPACE = 24 * MEBI
+
+
+WHOLE = Scope()
 
 
 class MemoryLimitError(ValueError):
@@ -92,6 +99,8 @@ def make_plan(footprint: Footprint, *, count: int = 1, memory_limit: int | None 
 def _fastest(footprint: Footprint, frames: int) -> Plan:
     if footprint.device != "cpu":
         return footprint.plan(ACCELERATOR_BAND, ACCELERATOR_BAND, SIDES[0], frames)
+    if footprint.scope.reach is not None:
+        return footprint.plan(CPU_BAND, CPU_CHUNK, CPU_SIDE, frames)
     half = footprint.dtype == torch.bfloat16
     queries, least = (CPU_QUERIES_BF16, CPU_CHUNK // 4) if half else (CPU_QUERIES, CPU_CHUNK)
     chunk = min(CPU_MAX_CHUNK, max(least, queries * footprint.places * 4))
@@ -141,7 +150,7 @@ class Footprint:
         height, width: of the frame, in pixels.
         dtype: what the net computes in.
         device: type of the device.
-        strided: see `Context`.
+        scope: see `scope.Scope`.
         external_values: of another library's backbone, see `largest` of `external.ExternalBackbone`; 0 for a ViTDet.
     """
 
@@ -150,8 +159,9 @@ class Footprint:
     width: int
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
-    strided: bool = False
+    scope: Scope = WHOLE
     external_values: float = 0
+    tokens: int | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -177,35 +187,52 @@ class Footprint:
         return Plan(band, chunk, side, frames, peak)
 
     def _backbone(self, band: int, chunk: int, frames: int) -> tuple[int, int]:
-        """Bytes of (tokens and bands of them, a chunk of chunk)."""
-        tokens = frames * self.places * self.config.hidden_size * self.dtype.itemsize
+        """Bytes of (tokens and bands of them, scores that exist at once)."""
+        stored = self.places if self.tokens is None else self.tokens
+        tokens = frames * stored * self.config.hidden_size * self.dtype.itemsize
         transformer = self.config.transformer
         if transformer is None:
             pixels = frames * self.places * self.config.stride**2
             return tokens + int(pixels * self.external_values * self.dtype.itemsize * EXTERNAL_ALIVE), 0
         whole = tokens * self._copies(transformer) + self._bands(transformer, band, frames)
-        return whole, self._chunk(transformer, chunk, frames)
+        if self.scope.reach is not None:
+            return whole + INDICES * self.places, self._cells(transformer, self.scope.reach, chunk, frames)
+        return whole, self._scores(transformer, chunk, frames)
 
     def _copies(self, backbone: TransformerConfig) -> int:
         """How often all tokens are there: tokens, a global block's queries, keys and values; strided, once more."""
         if len(set(backbone.window_block_indices)) == backbone.num_hidden_layers:
             return 2
-        return 5 if self.strided else 4
+        return 5 if self.scope.strided else 4
 
     def _bands(self, backbone: TransformerConfig, band: int, frames: int) -> int:
         window = backbone.window_size if backbone.window_block_indices else 0
         contract = SizeContract(max(1, window))
         row = frames * 3 * backbone.hidden_size * self.dtype.itemsize
         whole = contract.padded(self.grid[0]) * contract.padded(self.grid[1]) * row
-        smallest = window * contract.padded(self.grid[1]) * row  # a row of windows is not cut
+        # A row of windows is not cut; with limited reach, one window is not.
+        smallest = window * (window if self.scope.reach is not None else contract.padded(self.grid[1])) * row
         return min(whole, max(band, smallest)) * BANDS_ALIVE
 
-    def _chunk(self, backbone: TransformerConfig, chunk: int, frames: int) -> int:
-        width = 4 if self.device == "cpu" else self.dtype.itemsize
-        if self.device == "cpu" and self.dtype == torch.bfloat16:  # chunk in float32 and products beside them
-            width, chunk = 6, chunk * 3 // 2
+    def _scores(self, backbone: TransformerConfig, chunk: int, frames: int) -> int:
+        width, chunk = self._widths(chunk)
         heads = frames * backbone.num_attention_heads
         return max(self.places * width, min(chunk, heads * self.places**2 * width))
+
+    def _cells(self, backbone: TransformerConfig, reach: int, chunk: int, frames: int) -> int:
+        """Scores of cells of queries, and the keys and values that are gathered for them."""
+        width, chunk = self._widths(chunk)
+        keys, heads = (CELL + 2 * reach) ** 2, frames * backbone.num_attention_heads
+        cells = max(1, chunk // (heads * CELL**2 * keys * width))
+        stored = self.places if self.tokens is None else self.tokens
+        cells = min(cells, -(-stored // CELL) + 1)
+        return cells * heads * keys * (CELL**2 * width + 2 * 2 * backbone.head_dim * 4)
+
+    def _widths(self, chunk: int) -> tuple[int, int]:
+        """Bytes of a score, and of a chunk of them with what lies beside them."""
+        if self.device == "cpu" and self.dtype == torch.bfloat16:  # scores in float32 and products beside them
+            return 6, chunk * 3 // 2
+        return (4 if self.device == "cpu" else self.dtype.itemsize), chunk
 
     def _tile(self, side: int) -> tuple[int, int]:
         """Bytes of (maps, scratch) of one tile of the decoder."""
@@ -224,8 +251,9 @@ def _middle(side: int, size: int) -> Span:
 
 
 def footprint_of(
-    net: ViTMatte, height: int, width: int, dtype: torch.dtype, device: str, *, strided: bool = False
+    net: ViTMatte, height: int, width: int, dtype: torch.dtype, device: str, *, scope: Scope = WHOLE,
+    tokens: int | None = None,
 ) -> Footprint:
     """What computing a frame of height x width pixels with a net takes; see `Footprint`."""
     external = net.external.largest if net.external else 0
-    return Footprint(net.architecture, height, width, dtype, device, strided, external)
+    return Footprint(net.architecture, height, width, dtype, device, scope, external, tokens)

@@ -131,12 +131,13 @@ class VitDetResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens [B, H, W, C] to the same."""
-        inner = self.activation(self.norm1(_convolved(self.conv1, x)))
-        inner = self.activation(self.norm2(_convolved(self.conv2, inner)))
-        return x + self.norm3(_convolved(self.conv3, inner))
+        inner = self.activation(self.norm1(convolved(self.conv1, x)))
+        inner = self.activation(self.norm2(convolved(self.conv2, inner)))
+        return x + self.norm3(convolved(self.conv3, inner))
 
 
-def _convolved(conv: nn.Module, x: Tensor) -> Tensor:
+def convolved(conv: nn.Module, x: Tensor) -> Tensor:
+    """A convolution of tokens [B, H, W, C], to the same order."""
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # tokens are a channels_last picture
 
 
