@@ -23,7 +23,7 @@ from tqdm import tqdm
 from vitmatte import image_files, load_model, matte
 from vitmatte.evaluate import NAMES, summarise
 from vitmatte.metrics import Errors, errors
-from vitmatte.training.composites import Sample
+from vitmatte.training.data.composites import Sample
 from vitmatte.training.recipe import read_recipe
 from vitmatte.training.validation import strip, validation_set
 

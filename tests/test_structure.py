@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted((ROOT / "vitmatte").glob("*.py"))
-TRAINING = sorted((ROOT / "vitmatte" / "training").glob("*.py"))
+TRAINING = sorted((ROOT / "vitmatte" / "training").rglob("*.py"))
 NODES = sorted((ROOT / "nodes").glob("*.py"))
 
 # Each module and what of the library it may import.
@@ -82,21 +82,23 @@ TRAINING_ARROWS = {
     "__init__": (set(), set()),
     "from_json": (set(), set()),
     "recipe": ({"from_json"}, {"checks", "config", "execution", "fields", "loss"}),
-    "pictures": ({"recipe"}, {"image_files"}),
-    "placing": ({"pictures"}, set()),
-    "optics": (set(), set()),
-    "light": ({"optics"}, set()),
-    "strands": (set(), set()),
-    "sheer": ({"optics"}, set()),
-    "composites": ({"light", "optics", "pictures", "placing", "recipe", "sheer", "strands"}, {"trimap"}),
-    "stream": ({"composites", "recipe"}, set()),
+    "data/__init__": (set(), set()),
+    "data/pictures": ({"recipe"}, {"image_files"}),
+    "data/geometry": ({"data/pictures"}, set()),
+    "data/blur": (set(), set()),
+    "data/colour": ({"data/blur"}, set()),
+    "data/hair": (set(), set()),
+    "data/translucent": ({"data/blur"}, set()),
+    "data/composites": ({"data/blur", "data/colour", "data/geometry", "data/hair", "data/pictures",
+                         "data/translucent", "recipe"}, {"trimap"}),
+    "data/stream": ({"data/composites", "recipe"}, set()),
     "optimizer": (set(), set()),
-    "average": (set(), set()),
-    "pretrained": (set(), {"checkpoint", "model", "weights_file"}),
-    "state": ({"average", "optimizer", "pretrained", "recipe"}, {"files", "model", "weights_file"}),
-    "validation": ({"composites", "light", "pictures", "recipe", "stream"},
+    "ema": (set(), set()),
+    "vit_weights": (set(), {"checkpoint", "model", "weights_file"}),
+    "state": ({"ema", "optimizer", "recipe", "vit_weights"}, {"files", "model", "weights_file"}),
+    "validation": ({"data/colour", "data/composites", "data/pictures", "data/stream", "recipe"},
                    {"image_files", "metrics", "processing"}),
-    "loop": ({"composites", "pictures", "recipe", "state", "stream", "validation"},
+    "loop": ({"data/composites", "data/pictures", "data/stream", "recipe", "state", "validation"},
              {"execution", "loss", "processing"}),
     "publish": (set(), {"checkpoint", "hub_config", "files", "processing", "weights_file"}),
     "command": ({"loop", "recipe"}, set()),
@@ -123,13 +125,20 @@ def test_arrows_of_the_library(path):
     assert all(level <= 1 for level, _ in imports(path)), f"{path.name} reaches out of the library"
 
 
-@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
+def in_training(path: Path) -> str:
+    """A file of training by its place in that folder, without the suffix."""
+    return path.relative_to(ROOT / "vitmatte" / "training").with_suffix("").as_posix()
+
+
+@pytest.mark.parametrize("path", TRAINING, ids=in_training)
 def test_arrows_of_training(path):
-    beside, library = TRAINING_ARROWS[path.stem]
-    for level, allowed in ((1, beside), (2, library)):
-        found = {module.split(".")[0] for at, module in imports(path) if at == level}
-        assert found <= allowed, f"training/{path.name} imports {sorted(found - allowed)}"
-    assert all(level <= 2 for level, _ in imports(path)), f"{path.name} reaches out of the library"
+    beside, library = TRAINING_ARROWS[in_training(path)]
+    package = path.relative_to(ROOT).parts[:-1]
+    for level, module in imports(path):
+        if level:
+            wing, *inner = (*package[:len(package) + 1 - level], *module.split("."))[1:]
+            known = "/".join(inner) in beside if wing == "training" else wing in library
+            assert level <= len(package) and known, f"training/{in_training(path)} imports {wing} {inner}"
 
 
 @pytest.mark.parametrize("path", [*LIBRARY, *TRAINING], ids=lambda path: path.stem)

@@ -18,20 +18,20 @@ from vitmatte import load_model
 from vitmatte.cli import main
 from vitmatte.model import VitMatteForImageMatting
 from vitmatte.processing import IMAGENET_MEAN, VitMatteImageProcessor
-from vitmatte.training.average import Average
-from vitmatte.training.composites import Compositor, over
+from vitmatte.training.data.blur import blurred, disc, streak
+from vitmatte.training.data.composites import Compositor, over
+from vitmatte.training.data.geometry import affine, resample
+from vitmatte.training.data.hair import strands
+from vitmatte.training.data.pictures import File, find_backgrounds, find_foregrounds, load_foreground
+from vitmatte.training.data.stream import Addresses, Composites
+from vitmatte.training.data.translucent import KINDS
+from vitmatte.training.ema import Average
 from vitmatte.training.loop import train
-from vitmatte.training.optics import blurred, disc, streak
 from vitmatte.training.optimizer import Muon, orthogonalised, split_parameters
-from vitmatte.training.pictures import File, find_backgrounds, find_foregrounds, load_foreground
-from vitmatte.training.placing import affine, resample
-from vitmatte.training.pretrained import load_plain_backbone
 from vitmatte.training.publish import publish
 from vitmatte.training.recipe import Crops, Mixture, Phase, Schedule, Source, read_recipe
-from vitmatte.training.sheer import KINDS
 from vitmatte.training.state import only_one
-from vitmatte.training.strands import strands
-from vitmatte.training.stream import Addresses, Composites
+from vitmatte.training.vit_weights import load_plain_backbone
 
 
 @pytest.fixture(scope="module")

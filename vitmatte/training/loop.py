@@ -16,11 +16,11 @@ from torch import Tensor
 from ..execution import PRECISIONS
 from ..loss import matting_loss
 from ..processing import IMAGENET_MEAN, IMAGENET_STD
-from .composites import Compositor, Sample
-from .pictures import find_backgrounds, find_foregrounds
+from .data.composites import Compositor, Sample
+from .data.pictures import find_backgrounds, find_foregrounds
+from .data.stream import Batch, batches, net_input
 from .recipe import Recipe
 from .state import Training, append_row, averaged_net, only_one, resume, save, save_average
-from .stream import Batch, batches, net_input
 from .validation import mattes, score, validation_set, write_sheet
 
 log = logging.getLogger(__name__)

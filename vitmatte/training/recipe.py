@@ -145,7 +145,7 @@ class Recipe:
         model: a VitMatteConfig as in config.json.
         run: folder for state, log, contact sheets and the result; relative to the recipe.
         validation_foregrounds, validation_backgrounds: pictures for the fixed validation set; none: no validation.
-        backbone: a plain ViT's weights to start from; see `pretrained`.
+        backbone: a plain ViT's weights to start from; see `vit_weights`.
         optimizer: "muon" or "adamw"; see `optimizer`.
         weight_decay, clip: of the optimizer; largest norm of the gradient.
         average: decay of the exponential moving average of the weights.

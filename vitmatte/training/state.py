@@ -15,7 +15,7 @@ from torch import nn
 from ..files import whole_file
 from ..model import VitMatteForImageMatting
 from ..weights_file import read_pickle
-from .average import Average
+from .ema import Average
 from .optimizer import make_optimizers
 from .recipe import Recipe
 
@@ -39,7 +39,7 @@ def fresh(recipe: Recipe, device: torch.device) -> Training:
     torch.manual_seed(recipe.seed)
     net = VitMatteForImageMatting(recipe.model).to(device).train()
     if recipe.backbone is not None:
-        from .pretrained import load_plain_backbone
+        from .vit_weights import load_plain_backbone
 
         load_plain_backbone(net, recipe.backbone)
     return Training(net, Average(net, recipe.average), _optimizers(net, recipe))

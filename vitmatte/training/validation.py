@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from ..image_files import save_picture
 from ..metrics import mse, sad
 from ..processing import IMAGENET_MEAN, IMAGENET_STD
-from .composites import Compositor, Sample
-from .light import to_bytes
-from .pictures import find_backgrounds, find_foregrounds
+from .data.colour import to_bytes
+from .data.composites import Compositor, Sample
+from .data.pictures import find_backgrounds, find_foregrounds
+from .data.stream import net_input
 from .recipe import Mixture, Recipe
-from .stream import net_input
 
 SEED = 646
 # Foregrounds as they are: what is procedural or recoloured has no place in a comparison.

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..recipe import Crops, Recipe
 from .composites import Compositor
-from .recipe import Crops, Recipe
 
 AHEAD = 6  # batches per worker
 Address = tuple[int, int, int]  # step, place in the batch, side of the crop

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..image_files import SUFFIXES
-from .recipe import Source
+from ...image_files import SUFFIXES
+from ..recipe import Source
 
 # A folder of colours and its folder of mattes, beside each other: Adobe's Composition-1k, Distinctions-646.
 PAIRS = (("fg", "alpha"), ("FG", "GT"))

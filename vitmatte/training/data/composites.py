@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
-from ..trimap import UNKNOWN, doubled_trimap
-from .light import compressed, grainy, jittered, to_bytes
-from .optics import blurred, cloud, disc, streak
+from ...trimap import UNKNOWN, doubled_trimap
+from ..recipe import Mixture
+from .blur import blurred, cloud, disc, streak
+from .colour import compressed, grainy, jittered, to_bytes
+from .geometry import place_background, place_foreground
+from .hair import strands
 from .pictures import File, Picture, load_background, load_foreground
-from .placing import place_background, place_foreground
-from .recipe import Mixture
-from .sheer import sheer
-from .strands import strands
+from .translucent import sheer
 
 T = TypeVar("T")
 SURE = 2.5 / 255  # alpha this near 0 and 1 counts as 0 and 1 in the trimap

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.random import Generator
 
-from .optics import cloud, smooth_noise
+from .blur import cloud, smooth_noise
 
 
 def sheer(size: int, rng: Generator) -> np.ndarray:
