@@ -22,6 +22,7 @@ from vitmatte.training.data.blur import blurred, disc, streak
 from vitmatte.training.data.composites import Compositor, over
 from vitmatte.training.data.geometry import affine, resample
 from vitmatte.training.data.hair import strands
+from vitmatte.training.data.mesh import mesh
 from vitmatte.training.data.pictures import File, find_backgrounds, find_foregrounds, load_foreground
 from vitmatte.training.data.stream import Addresses, Composites
 from vitmatte.training.data.translucent import KINDS
@@ -156,7 +157,7 @@ def test_samples_are_composites(compositor):
 
 def test_a_plain_composite_is_the_formula(folder):
     """Without any change the picture is alpha F + (1 - alpha) B to rounding."""
-    nothing = Mixture(**{f.name: 0 for f in dataclasses.fields(Mixture)})
+    nothing = Mixture(**{f.name: 0 for f in dataclasses.fields(Mixture) if f.name != "enlargement"})
     made = Compositor([File(folder / "fg/cut0.png")], [File(folder / "bg/photo1.png")], nothing)
     layer = np.random.default_rng(0).random((8, 8, 4)).astype(np.float32)
     layer[..., :3] *= layer[..., 3:]
@@ -243,9 +244,10 @@ def test_blur_keeps_the_sum(kernel):
     assert blurred(np.full((9, 9, 4), 0.3, np.float32), kernel) == pytest.approx(0.3, abs=1e-6)
 
 
-@pytest.mark.parametrize("make", [strands, *KINDS], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [strands, mesh, *KINDS], ids=lambda make: make.__name__)
 def test_procedural_alpha_is_worth_training_on(make):
-    planes = [make(96, np.random.default_rng(i)).clip(0, 1) for i in range(8)]
+    made = [make(96, np.random.default_rng(i)) for i in range(8)]
+    planes = [(x[0] if isinstance(x, tuple) else x).clip(0, 1) for x in made]
     assert all(plane.shape == (96, 96) and np.isfinite(plane).all() for plane in planes)
     assert np.mean([((plane > 0.02) & (plane < 0.98)).mean() for plane in planes]) > 0.03
 

@@ -50,7 +50,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How composites are made; each number is a probability from 0 to 1.
+    """How composites are made; each number but `enlargement` and `unknown` is a probability.
 
     Args:
         strands, sheer: a procedural foreground instead of one from the folders: hair and fur; glass, veils and smoke.
@@ -62,6 +62,14 @@ class Mixture:
         noise, jpeg, gamma: of the finished picture.
         rough: the trimap comes from a hard mask, as users make it, and not from the alpha.
         wide: further areas of the trimap are unknown.
+        mesh: a net, fence, lattice or cloth instead of a foreground from the folders.
+        natural: procedural hair has a hair's colour and not a photograph's.
+        patterned: of the other foregrounds, instead of their own colours: several, in stripes, checks or patches.
+        linear: soft pixels are mixed in linear light.
+        enlargement: foregrounds are enlarged at most so many times.
+        unknown: the wanted mean share of unknown pixels in crops of 512 pixels; smaller crops have more, by the root
+            of the ratio of the sides. 0: bands of random widths, whatever share comes of them.
+        parts: whole parts of an object are unknown, those of other colours or one of two foregrounds; needs `unknown`.
     """
 
     strands: float = 0.18
@@ -77,9 +85,19 @@ class Mixture:
     gamma: float = 0.3
     rough: float = 0.3
     wide: float = 0.12
+    mesh: float = 0.0
+    natural: float = 0.0
+    patterned: float = 0.0
+    linear: float = 0.0
+    enlargement: float = 2.5
+    unknown: float = 0.0
+    parts: float = 0.0
 
     def __post_init__(self) -> None:
+        _at_least(1, self, "enlargement")
         for f in fields(self):
+            if f.name == "enlargement":
+                continue
             value = getattr(self, f.name)
             if not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise ValueError(f"Mixture: {f.name} is {value!r}; expected a probability from 0 to 1")

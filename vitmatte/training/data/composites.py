@@ -7,24 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.random import Generator
 
-from ...trimap import UNKNOWN, doubled_trimap
 from ..recipe import Mixture
-from .blur import blurred, cloud, disc, streak
-from .colour import compressed, grainy, jittered, to_bytes
+from .blur import blurred, disc, smooth_noise, streak
+from .colour import LUMA, compressed, grainy, jittered, to_bytes
 from .geometry import place_background, place_foreground
 from .hair import strands
+from .mesh import mesh
+from .pattern import patterned
 from .pictures import File, Picture, load_background, load_foreground
-from .translucent import sheer
+from .translucent import shape, sheer
+from .trimaps import SURE, trimap_by_bands, trimap_by_share, wanted_share
 
-T = TypeVar("T")
-SURE = 2.5 / 255  # alpha this near 0 and 1 counts as 0 and 1 in the trimap
-MISSED = 0.02  # share of the crop that a rough trimap may call known although it is not
+Layer = tuple[np.ndarray, list[np.ndarray]]
+EXCESS = 2.5  # times the wanted unknown share; most samples above it are made anew
+GAMMA = 2.2  # of stored colours; light adds where they are raised to it
+HAIR = np.array([[0.08, 0.06, 0.05], [0.16, 0.11, 0.08], [0.3, 0.19, 0.12], [0.5, 0.33, 0.2], [0.75, 0.6, 0.4],
+                 [0.9, 0.8, 0.62], [0.55, 0.25, 0.12], [0.6, 0.6, 0.6], [0.95, 0.94, 0.92]], np.float32)
 
 
 @dataclass
@@ -81,31 +83,72 @@ class Compositor:
             rng: all chance comes from it.
             foreground: the first foreground; default a random one.
         """
+        mixture = self.mixture
         for _ in range(4):
-            layer = self._layer(size, rng, foreground)
-            if rng.random() < self.mixture.second:
-                layer = over(self._layer(size, rng), layer)
+            layer, parts = self._layer(size, rng, foreground)
+            if rng.random() < mixture.second:
+                back, others = self._layer(size, rng)
+                parts = [*parts, *others, *(x[..., 3] > SURE for x in (layer, back))]
+                layer = over(back, layer)
             layer = self._out_of_focus(layer, rng)
-            trimap = self._trimap(layer[..., 3], rng)
-            if 0.01 < (trimap == 128).mean() < 0.97:
+            if mixture.unknown:
+                trimap = trimap_by_share(layer[..., 3], parts, mixture, rng)
+            else:
+                trimap = trimap_by_bands(layer[..., 3], mixture, rng)
+            unknown = float((trimap == 128).mean())
+            if mixture.unknown and unknown > EXCESS * wanted_share(size, mixture) and rng.random() < 0.75:
+                continue
+            if 0.01 < unknown < 0.97:
                 break
         return Sample(to_bytes(self._picture(layer, size, rng)), to_bytes(layer[..., 3]), trimap)
 
-    def _layer(self, size: int, rng: Generator, foreground: Picture | None = None) -> np.ndarray:
-        """[S, S, 4], alpha * F and alpha."""
+    def _layer(self, size: int, rng: Generator, foreground: Picture | None = None) -> Layer:
+        """[S, S, 4], alpha * F and alpha; and masks [S, S] of parts that have colours of their own."""
         mixture, kind = self.mixture, rng.random()
-        if kind < mixture.strands:
-            alpha = strands(size, rng)
-        elif kind < mixture.strands + mixture.sheer:
+        bright: np.ndarray | float = 1.0
+        below = np.cumsum([mixture.strands, mixture.sheer, mixture.mesh])
+        if kind < below[0]:
+            alpha, bright = strands(size, rng)
+        elif kind < below[1]:
             alpha = sheer(size, rng)
+        elif kind < below[2]:
+            alpha, bright = mesh(size, rng)
+        elif _happens(mixture.patterned, rng):
+            return self._patterned(size, rng, foreground)
         else:
-            layer = place_foreground(foreground or self.foregrounds.draw(rng), size, rng)
+            layer = place_foreground(foreground or self.foregrounds.draw(rng), size, rng, mixture.enlargement)
             if rng.random() >= mixture.borrowed_colour:
                 layer[..., :3] = jittered(layer[..., :3], layer[..., 3:], rng)
-                return layer
+                return layer, []
             alpha = layer[..., 3]
-        colours = self._colours(size, rng)
-        return np.concatenate([colours * alpha[..., None], alpha[..., None]], axis=-1)
+        if kind < below[0] and _happens(mixture.natural, rng):
+            colours = np.clip(HAIR[rng.integers(len(HAIR))] * np.exp(rng.normal(0, 0.15, 3)), 0, 1)
+            colours = colours * np.exp(rng.uniform(0, 0.3) * smooth_noise(size, float(rng.uniform(1.5, 6)), rng))
+        elif kind < below[2] and _happens(mixture.patterned, rng):
+            colours = patterned(size, rng, lambda: self._piece(size, rng))[0]
+        else:
+            colours = self._colours(size, rng)
+        colours = np.clip(colours * np.asarray(bright)[..., None], 0, 1)
+        return np.concatenate([colours * alpha[..., None], alpha[..., None]], axis=-1).astype(np.float32), []
+
+    def _patterned(self, size: int, rng: Generator, foreground: Picture | None) -> Layer:
+        """A foreground's outline, or a plain shape's, in several colours; half the time with the foreground's light."""
+        colours, labels = patterned(size, rng, lambda: self._piece(size, rng))
+        if foreground is None and rng.random() < 0.4:
+            alpha = np.clip(shape(size, rng) + 0.5, 0, 1).astype(np.float32)
+        else:
+            layer = place_foreground(foreground or self.foregrounds.draw(rng), size, rng, self.mixture.enlargement)
+            alpha = layer[..., 3]
+            if rng.random() < 0.5 and alpha.sum() > 1:
+                light = (layer[..., :3] @ LUMA) / np.maximum(alpha, 1 / 255)
+                light = light / max(float((light * alpha).sum() / alpha.sum()), 0.05)
+                colours = np.clip(colours * np.clip(light, 0.2, 2.5)[..., None], 0, 1)
+        parts = [(labels == label) & (alpha > SURE) for label in range(int(labels.max()) + 1)]
+        layer = np.concatenate([colours * alpha[..., None], alpha[..., None]], axis=-1)
+        return layer.astype(np.float32), parts
+
+    def _piece(self, size: int, rng: Generator) -> np.ndarray:
+        return place_background(self.backgrounds.draw(rng), size, rng)
 
     def _colours(self, size: int, rng: Generator) -> np.ndarray:
         """[S, S, 3], a photograph's piece with less contrast, down to a nearly even colour."""
@@ -130,6 +173,8 @@ class Compositor:
             mean = layer[..., :3].sum(axis=(0, 1)) / alpha.sum()
             background = np.clip(background + float(rng.uniform(0.4, 1)) * (mean - background.mean(axis=(0, 1))), 0, 1)
         picture = np.clip(layer[..., :3] + (1 - alpha) * background, 0, 1).astype(np.float32)
+        if _happens(mixture.linear, rng):
+            picture = in_linear_light(picture, layer, background)
         if rng.random() < mixture.gamma:
             picture = picture ** float(np.exp(rng.normal(0, 0.3)))
         if rng.random() < mixture.noise:
@@ -138,28 +183,25 @@ class Compositor:
             picture = compressed(picture, rng)
         return picture
 
-    def _trimap(self, alpha: np.ndarray, rng: Generator) -> np.ndarray:
-        """Unknown: everything soft and random widths beside it, or a band along a hard mask."""
-        size = alpha.shape[0]
-        # Half of the widths are below 6 pixels, and few above a sixth of the crop.
-        inner, outer = (float(np.exp(rng.uniform(0, np.log(max(2, size / 5))))) for _ in range(2))
-        rough = bool(rng.random() < self.mixture.rough)
-        if rough:
-            mask = (alpha > rng.uniform(0.1, 0.9)).astype(np.float32)
-            trimap = _banded(mask, max(inner, 3.0), max(outer, 3.0))
-            rough = ((trimap != UNKNOWN) & (np.abs(trimap - alpha) > 0.1)).mean() < MISSED
-        if not rough:
-            mask = np.where(alpha > 1 - SURE, 1, np.where(alpha < SURE, 0, alpha)).astype(np.float32)
-            trimap = _banded(mask, inner, outer)
-        if rng.random() < self.mixture.wide:
-            trimap[cloud(size, float(rng.uniform(1.5, 4)), rng, 2) > rng.uniform(0.2, 1.2)] = UNKNOWN
-        return np.where(trimap == UNKNOWN, 128, trimap * 255).astype(np.uint8)
+
+def _happens(probability: float, rng: Generator) -> bool:
+    """By chance. Draws nothing for 0, so that a mixture without the choice makes the samples that it made before."""
+    return probability > 0 and bool(rng.random() < probability)
 
 
-def _banded(mask: np.ndarray, inner: float, outer: float) -> np.ndarray:
-    """The trimap [S, S] of a mask in 0..1; what a crop lacks is no news here."""
-    values = torch.from_numpy(mask).unsqueeze(0)
-    return doubled_trimap(values, 0.0, 1.0, (inner, outer, 0.0))[0].numpy() * np.float32(0.5)
+def in_linear_light(picture: np.ndarray, layer: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The picture [S, S, 3] with its soft pixels mixed as light mixes, and not as stored colours do.
+
+    Stored colours are taken as light to the power 1 / 2.2 (near IEC 61966-2-1).
+    """
+    alpha = layer[..., 3]
+    soft = (alpha > 0) & (alpha < 1)
+    share = alpha[soft][:, None]
+    front = np.clip(layer[soft][:, :3] / share, 0, 1)
+    mixed = share * front**GAMMA + (1 - share) * background[soft].clip(0, 1) ** GAMMA
+    picture = picture.copy()
+    picture[soft] = mixed ** (1 / GAMMA)
+    return picture
 
 
 def over(front: np.ndarray, back: np.ndarray) -> np.ndarray:
