@@ -164,10 +164,13 @@ class Recipe:
         run: folder for state, log, contact sheets and the result; relative to the recipe.
         validation_foregrounds, validation_backgrounds: pictures for the fixed validation set; none: no validation.
         backbone: a plain ViT's weights to start from; see `vit_weights`.
+        start: a net to begin from, of the recipe's model: a folder or a file of weights, such as what `publish` wrote.
+            Weights alone: optimizers begin anew and steps count from 0. A state in the run folder comes first.
         optimizer: "muon" or "adamw"; see `optimizer`.
         weight_decay, clip: of the optimizer; largest norm of the gradient.
         average: decay of the exponential moving average of the weights.
-        precision: "bf16", "fp16" (CUDA only) or "fp32", of products and convolutions.
+        precision: "bf16", "fp16" (CUDA only) or "fp32", of products and convolutions; "auto" measures bf16 and fp32
+            at the start of every call and takes the faster.
         device: "auto", "cpu", "cuda", ...
         threads: of torch on a CPU; None: torch's choice. workers: processes that make composites.
         save_minutes, validate_every, log_every: how often.
@@ -182,6 +185,7 @@ class Recipe:
     validation_foregrounds: list[Source] = field(default_factory=list)
     validation_backgrounds: list[Source] = field(default_factory=list)
     backbone: str | None = None
+    start: str | None = None
     mixture: Mixture = field(default_factory=Mixture)
     phases: list[Phase] = field(default_factory=lambda: [Phase([Crops(256, 16)])])
     schedule: Schedule = field(default_factory=Schedule)
@@ -190,7 +194,7 @@ class Recipe:
     weight_decay: float = 0.02
     clip: float = 1.0
     average: float = 0.999
-    precision: str = "bf16"
+    precision: str = "auto"
     device: str = "auto"
     threads: int | None = None
     workers: int = 1
@@ -203,13 +207,16 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_choice("Recipe: optimizer", self.optimizer, ("muon", "adamw"))
-        check_choice("Recipe: precision", self.precision, sorted(PRECISIONS))
+        check_choice("Recipe: precision", self.precision, ("auto", *sorted(PRECISIONS)))
         for name in ("foregrounds", "backgrounds"):
             _some_weight(f"Recipe: {name}", getattr(self, name))
         if not self.phases:
             raise ValueError("Recipe: phases needs at least one entry")
         _at_least(0, self, "weight_decay", "average", "workers", "save_minutes", "seed", "clip", "validation_count")
         _at_least(1, self, "threads", "validate_every", "log_every", "validation_size")
+        if self.backbone is not None and self.start is not None:
+            raise ValueError(f"Recipe: backbone is {self.backbone!r} and start {self.start!r}; expected at most one "
+                             "of the two: start gives the backbone's weights too")
         if self.average > 1:
             raise ValueError(f"Recipe: average is {self.average!r}; expected a decay from 0 to 1")
 
@@ -246,6 +253,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
     return dataclasses.replace(
         recipe, run=str(base / recipe.run), backbone=recipe.backbone and str(base / recipe.backbone),
+        start=recipe.start and str(base / recipe.start),
         foregrounds=absolute(recipe.foregrounds), backgrounds=absolute(recipe.backgrounds),
         validation_foregrounds=absolute(recipe.validation_foregrounds),
         validation_backgrounds=absolute(recipe.validation_backgrounds),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..checkpoint import canonical_state, find_weights
 from ..files import whole_file
 from ..model import VitMatteForImageMatting
-from ..weights_file import read_pickle
+from ..weights_file import read_pickle, read_tensors
 from .ema import Average
 from .optimizer import make_optimizers
 from .recipe import Recipe
+from .vit_weights import load_plain_backbone
+
+log = logging.getLogger(__name__)
 
 STATE = "state.pt"
 
@@ -39,10 +44,30 @@ def fresh(recipe: Recipe, device: torch.device) -> Training:
     torch.manual_seed(recipe.seed)
     net = VitMatteForImageMatting(recipe.model).to(device).train()
     if recipe.backbone is not None:
-        from .vit_weights import load_plain_backbone
-
         load_plain_backbone(net, recipe.backbone)
+    if recipe.start is not None:
+        load_start(net, recipe.start)
     return Training(net, Average(net, recipe.average), _optimizers(net, recipe))
+
+
+def load_start(net: VitMatteForImageMatting, path: str) -> None:
+    """Gives a net the weights of another of its shape; half precision becomes single.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file or folder, not a ViTMatte's weights, or those of another net.
+    """
+    file = find_weights(path)
+    state, _ = canonical_state(read_tensors(file), str(file))
+    expected = net.state_dict()
+    # `publish` adds positions of zeros to nets without any.
+    state = {name: value for name, value in state.items()
+             if name in expected or not (name.endswith("position_embeddings") and not value.any())}
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{file} is of another net than the recipe's model ({str(error)[:300]}); give the recipe the "
+                         "model in that net's config.json") from error
+    log.info("begins with the weights of %s", file)
 
 
 def _optimizers(net: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:

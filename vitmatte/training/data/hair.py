@@ -22,13 +22,12 @@ def strands(size: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
 
     Brightness is a factor to the colours, about 1, and has a meaning where alpha is above 0.
     """
-    drawing = _Drawing(size, rng)
+    drawing = Drawing(size, rng)
     KINDS[int(rng.choice(len(KINDS), p=OFTEN))](drawing)
-    plane = np.asarray(drawing.canvas.reduce(FINE), np.float32)
-    return plane[..., 1] / 255, plane[..., 0] / MIDDLE
+    return drawing.planes()
 
 
-class _Drawing:
+class Drawing:
     """A canvas of brightness and opacity, `FINE` times as large as the crop, and what its strands have in common."""
 
     def __init__(self, size: int, rng: Generator) -> None:
@@ -42,6 +41,11 @@ class _Drawing:
         self.locks = rng.normal(0, 20 / size, 2)
         # Loose strands catch the light that the mass behind does not, or the other way round.
         self.loose = self.base * float(np.exp(rng.normal(0, 0.35)))
+
+    def planes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Alpha and brightness at the crop's size."""
+        plane = np.asarray(self.canvas.reduce(FINE), np.float32)
+        return plane[..., 1] / 255, plane[..., 0] / MIDDLE
 
     def solid(self, outline: np.ndarray) -> None:
         """A polygon [N, 2] in pixels of the crop."""
@@ -86,7 +90,7 @@ class _Drawing:
         return low, thick
 
 
-def _head(d: _Drawing) -> None:
+def _head(d: Drawing) -> None:
     """A solid round or oval with combed hair on it, that long hairs leave, most lying close, some flying."""
     rng, size = d.rng, d.size
     middle = rng.uniform(0.1, 0.9, 2) * size
@@ -112,12 +116,12 @@ def _head(d: _Drawing) -> None:
     roots = middle + np.stack([np.cos(start), np.sin(start)], -1) * radii * np.sqrt(rng.uniform(0, 0.98, (inner, 1)))
     close = min(radii) * rng.uniform(0.2, 0.5)
     combed = d.curves(roots, start + lean + rng.normal(0, 0.2, inner), np.full(inner, close), bend, curl)
-    d.strands(combed, rng.uniform(0.5, 4, inner), loose=False)
+    d.strands(combed, rng.uniform(0.4, rng.uniform(0.8, 2.5), inner), loose=False)
     if front.any():
         d.strands(curves[front], rng.uniform(low, high, int(front.sum())), loose=False)
 
 
-def _fur(d: _Drawing) -> None:
+def _fur(d: Drawing) -> None:
     """Part of the crop solid, with a wavy border that many short hairs cross, all combed alike."""
     rng, size = d.rng, d.size
     normal = rng.uniform(0, 2 * math.pi)
@@ -143,10 +147,10 @@ def _fur(d: _Drawing) -> None:
     tufts(count, 0.03, True, rng.uniform(low, high, count))
     d.solid(np.concatenate([border, (border - across * 3 * size)[::-1]]))
     inner = int(400 * d.more)
-    tufts(inner, 0.7, False, rng.uniform(0.5, 3.5, inner))
+    tufts(inner, 0.7, False, rng.uniform(0.4, rng.uniform(0.8, 2.5), inner))
 
 
-def _curtain(d: _Drawing) -> None:
+def _curtain(d: Drawing) -> None:
     """Long strands over the whole crop, with gaps: long hair, grass, threads; often a dense part among them."""
     rng, size = d.rng, d.size
     angle = rng.uniform(0, 2 * math.pi)
@@ -168,7 +172,7 @@ def _curtain(d: _Drawing) -> None:
         fall(dense, spread * rng.uniform(0.15, 0.5), False, rng.uniform(1.5, 5, dense))
 
 
-def _single(d: _Drawing) -> None:
+def _single(d: Drawing) -> None:
     """A smooth solid side and a few thin hairs that leave or cross it, long and bent, some looped."""
     rng, size = d.rng, d.size
     normal = rng.uniform(0, 2 * math.pi)

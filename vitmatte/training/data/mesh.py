@@ -17,8 +17,11 @@ from .translucent import shape
 
 
 @dataclass
-class _Cloth:
-    """u, v: coordinates [S, S] in pitches. slope: pitches per pixel [S, S]. half: half a thread's width in pitches."""
+class Cloth:
+    """Where threads run.
+
+    u, v: coordinates [S, S] in pitches. slope: pitches per pixel [S, S]. half: half a thread's width in pitches.
+    """
 
     u: np.ndarray
     v: np.ndarray
@@ -41,6 +44,7 @@ def mesh(size: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Alpha and brightness, both [size, size]; brightness is a factor to the colours, about 1."""
     cloth = _cloth(size, rng)
     alpha, bright = KINDS[int(rng.integers(len(KINDS)))](cloth)
+    bright = 1 + alpha * (bright - 1)  # between the threads may come something solid
     alpha = alpha * (1.0 if rng.random() < 0.8 else float(rng.uniform(0.5, 1)))
     if rng.random() < 0.12:  # a fine cloth between the threads
         alpha = np.maximum(alpha, float(rng.uniform(0.05, 0.4)))
@@ -49,7 +53,7 @@ def mesh(size: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     return alpha.clip(0, 1).astype(np.float32), (bright * light).astype(np.float32)
 
 
-def _cloth(size: int, rng: Generator) -> _Cloth:
+def _cloth(size: int, rng: Generator) -> Cloth:
     pitch = float(np.exp(rng.uniform(math.log(3.5), math.log(min(60, size / 5)))))
     turn = rng.uniform(0, math.pi) if rng.random() < 0.6 else rng.normal(0, 0.15)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) - size / 2
@@ -62,7 +66,7 @@ def _cloth(size: int, rng: Generator) -> _Cloth:
     down, across = np.gradient(v)
     slope = np.maximum(np.hypot(down, across), 1e-4)
     half = float(rng.uniform(0.03, 0.16)) if rng.random() < 0.65 else float(rng.uniform(0.16, 0.42))
-    return _Cloth(u.astype(np.float32), v.astype(np.float32), slope.astype(np.float32),
+    return Cloth(u.astype(np.float32), v.astype(np.float32), slope.astype(np.float32),
                   max(half, 0.15 / pitch), rng)
 
 
@@ -96,7 +100,7 @@ def _woven(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.nd
     return alpha, shade
 
 
-def _grid(c: _Cloth) -> tuple[np.ndarray, np.ndarray]:
+def _grid(c: Cloth) -> tuple[np.ndarray, np.ndarray]:
     """Two families of threads that cross, over and under by turns."""
     lean = float(c.rng.uniform(-0.5, 0.5)) if c.rng.random() < 0.5 else 0.0
     u = c.u + lean * c.v
@@ -104,7 +108,7 @@ def _grid(c: _Cloth) -> tuple[np.ndarray, np.ndarray]:
     return _woven(c.thread(_near(u), math.hypot(1, lean)), c.thread(_near(c.v)), over)
 
 
-def _loops(c: _Cloth) -> tuple[np.ndarray, np.ndarray]:
+def _loops(c: Cloth) -> tuple[np.ndarray, np.ndarray]:
     """Two families of waves against each other: chain link, fishing nets, knitting."""
     swing = float(c.rng.uniform(0.2, 0.55))
     wave, steep = swing * np.sin(2 * math.pi * c.u), np.sqrt(1 + (swing * 2 * math.pi * np.cos(2 * math.pi * c.u)) ** 2)
@@ -112,7 +116,7 @@ def _loops(c: _Cloth) -> tuple[np.ndarray, np.ndarray]:
     return _woven(c.thread(_near(c.v - wave), steep), c.thread(_near(c.v + wave + 0.5), steep), over)
 
 
-def _bars(c: _Cloth) -> tuple[np.ndarray, np.ndarray]:
+def _bars(c: Cloth) -> tuple[np.ndarray, np.ndarray]:
     """One family, with a few that cross it: fences, combs, blinds, fringes."""
     rare = float(c.rng.uniform(4, 15))
     cross = c.thread(_near(c.u / rare) * rare)
@@ -120,14 +124,14 @@ def _bars(c: _Cloth) -> tuple[np.ndarray, np.ndarray]:
     return _woven(bars, cross, np.full_like(c.v, c.rng.random() < 0.5, dtype=bool)) if c.rng.random() < 0.6 else bars
 
 
-def _triangles(c: _Cloth) -> tuple[np.ndarray, np.ndarray]:
+def _triangles(c: Cloth) -> tuple[np.ndarray, np.ndarray]:
     """Three families at 60 degrees: cane work."""
     over = (np.round(c.u) + np.round(c.v)) % 2 < 1
     two = _woven(c.thread(_near(c.v)), c.thread(_near(0.5 * c.v + 0.866 * c.u)), over)
     return _woven(two, c.thread(_near(0.5 * c.v - 0.866 * c.u)), ~over)
 
 
-def _hexagons(c: _Cloth) -> tuple[np.ndarray, np.ndarray]:
+def _hexagons(c: Cloth) -> tuple[np.ndarray, np.ndarray]:
     """Honeycomb wire, tulle."""
     cell, off = np.array([1, math.sqrt(3)]), []
     place = np.stack([c.u, c.v], -1)
@@ -137,7 +141,7 @@ def _hexagons(c: _Cloth) -> tuple[np.ndarray, np.ndarray]:
     return c.thread(0.5 - np.minimum(*off))
 
 
-def _holes(c: _Cloth) -> tuple[np.ndarray, np.ndarray]:
+def _holes(c: Cloth) -> tuple[np.ndarray, np.ndarray]:
     """A sheet with round holes in rows."""
     u = c.u + 0.5 * (np.floor(c.v) % 2) if c.rng.random() < 0.5 else c.u
     away = np.hypot(u % 1 - 0.5, c.v % 1 - 0.5)
