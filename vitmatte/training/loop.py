@@ -78,7 +78,8 @@ def _train(recipe: Recipe, stop_after: int | None) -> Training:
         if samples and training.step % recipe.validate_every:
             validate(training, recipe, samples, device)
             save(training, folder)
-    log.info("stopped after step %d, %.1f minutes in all", training.step, training.seconds / 60)
+    log.info("stopped after step %d, %d composites, %.1f minutes in all", training.step, training.composites,
+             training.seconds / 60)
     return training
 
 
@@ -116,6 +117,7 @@ class _Trainer:
         self._descend(loss, rate)
         training.average.update(training.net)
         training.step += 1
+        training.composites += len(image)
         self.ended = time.monotonic()
         training.seconds += self.ended - begin
         self.steps, self.crops = self.steps + 1, self.crops + len(image)

@@ -29,12 +29,16 @@ STATE = "state.pt"
 
 @dataclass
 class Training:
-    """A run in progress; `step` counts the steps done, `best` is the smallest validation error so far."""
+    """A run in progress.
+
+    step, composites: how many of them it has seen. seconds: spent on steps. best: the smallest validation error so far.
+    """
 
     net: VitMatteForImageMatting
     average: Average
     optimizers: list[torch.optim.Optimizer]
     step: int = 0
+    composites: int = 0
     seconds: float = 0.0
     best: float = float("inf")
 
@@ -79,7 +83,7 @@ def save(training: Training, folder: Path) -> None:
     content: dict[str, Any] = {
         "net": training.net.state_dict(), "average": training.average.state, "updates": training.average.updates,
         "optimizers": [optimizer.state_dict() for optimizer in training.optimizers],
-        "step": training.step, "seconds": training.seconds, "best": training.best,
+        "step": training.step, "composites": training.composites, "seconds": training.seconds, "best": training.best,
     }
     with whole_file(folder / STATE) as path:
         try:
@@ -104,6 +108,7 @@ def resume(recipe: Recipe, device: torch.device) -> Training:
             optimizer.load_state_dict(state)
         training.average.state, training.average.updates = content["average"], content["updates"]
         training.step, training.seconds, training.best = content["step"], content["seconds"], content["best"]
+        training.composites = content.get("composites", 0)  # states of older versions do not count them
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is the state of another net or optimizer than the recipe's ({error}); give the "
                          "recipe another run folder, or remove the state to start again") from error
