@@ -166,7 +166,7 @@ def test_auto_precision_takes_the_faster(recipe, monkeypatch, caplog, fp32, bf16
     auto, net = dataclasses.replace(recipe, precision="auto"), VitMatteForImageMatting(small_config())
     with caplog.at_level("INFO"):
         assert choose_precision(auto, net, torch.device("cpu")) == expected
-    assert f"precision {expected}: a step on crops of 64 takes {fp32:.2f} s in fp32" in caplog.text
+    assert f"precision {expected}: forward and backward on crops of 64 take {fp32:.2f} s in fp32" in caplog.text
     assert choose_precision(dataclasses.replace(recipe, precision="bf16"), net, torch.device("cpu")) == "bf16"
     with pytest.raises(ValueError, match="expected auto, bf16 or fp32"):
         choose_precision(dataclasses.replace(recipe, precision="fp16"), net, torch.device("cpu"))
