@@ -79,7 +79,8 @@ def work(case: dict[str, Any]) -> int:
     """Multiply-adds that our inference does for a case."""
     from vitmatte.inference.decode import decoder_shape
     from vitmatte.inference.macs import transformer_work
-    from vitmatte.inference.plan import Footprint, make_plan
+    from vitmatte.inference.plan import Footprint
+    from vitmatte.inference.planning import make_plan
     from vitmatte.inference.tiles import cover, features_seen
 
     config = net_config(case["model"])

@@ -24,7 +24,7 @@ from vitmatte import load_model, matte
 from vitmatte.evaluation.metrics import Errors, errors
 from vitmatte.evaluation.report import NAMES, summarise
 from vitmatte.pictures import reading
-from vitmatte.training.composites import Sample
+from vitmatte.training.data.composites import Sample
 from vitmatte.training.recipe import read_recipe
 from vitmatte.training.validation import strip, validation_set
 

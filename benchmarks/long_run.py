@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
-from vitmatte.inference.plan import MemoryLimitError
+from vitmatte.inference.planning import MemoryLimitError
 
 from .long_host import through_comfyui
 from .measure import MEBI, machine

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..vitmatte.inference.context import PRECISIONS
 from ..vitmatte.inference.matting import prepare, run
 from ..vitmatte.inference.model import MattingModel, Normalization, load_model
-from ..vitmatte.inference.plan import within
+from ..vitmatte.inference.planning import within
 from ..vitmatte.inference.retry import Policy, is_out_of_memory
 from ..vitmatte.inference.scope import Strategy
 from .preview import thumbnail

@@ -25,7 +25,8 @@ from vitmatte import (  # noqa: E402
     load_model,
     matte,
 )
-from vitmatte.inference.plan import Footprint, make_plan  # noqa: E402
+from vitmatte.inference.plan import Footprint
+from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing  # noqa: E402
 
 

@@ -14,7 +14,8 @@ from vitmatte.inference import bands
 from vitmatte.inference.context import Context
 from vitmatte.inference.frames import Frame, Setting, compute
 from vitmatte.inference.macs import transformer_macs
-from vitmatte.inference.plan import SIDES, Plan, footprint_of, make_plan
+from vitmatte.inference.plan import SIDES, Plan, footprint_of
+from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.inference.tiles import cover, features_seen, spans
 from vitmatte.inference.upsample import convolved, joined

@@ -12,7 +12,8 @@ from timm_alone import import_timm
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting, load_model, matte
 from vitmatte.inference import frames
-from vitmatte.inference.plan import MemoryLimitError, footprint_of, make_plan
+from vitmatte.inference.plan import footprint_of
+from vitmatte.inference.planning import MemoryLimitError, make_plan
 from vitmatte.model.external import ExternalBackbone
 from vitmatte.model.external_libraries import widen
 

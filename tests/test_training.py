@@ -2,82 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
-import numpy as np
 import pytest
 import torch
 from nets import assert_close, random_input, random_net, small_config
 from PIL import Image
 from safetensors.torch import load_file
 from test_structure import ROOT
+from training_pictures import training_folder
 
 from vitmatte import VitMatteForImageMatting, load_model
 from vitmatte.cli.main import main
 from vitmatte.huggingface.processing import VitMatteImageProcessor
 from vitmatte.inference.preprocessing import IMAGENET_MEAN
-from vitmatte.pictures.reading import write_matte
-from vitmatte.training.average import Average
-from vitmatte.training.composites import Compositor, over
+from vitmatte.model.vitmatte import ViTMatte
+from vitmatte.training.ema import Average
 from vitmatte.training.loop import train
-from vitmatte.training.optics import blurred, disc, streak
 from vitmatte.training.optimizer import Muon, orthogonalised, split_parameters
-from vitmatte.training.pictures import File, find_backgrounds, find_foregrounds, load_background, load_foreground
-from vitmatte.training.placing import affine, resample
-from vitmatte.training.pretrained import load_plain_backbone
+from vitmatte.training.precision import choose_precision, measured
 from vitmatte.training.publish import publish
-from vitmatte.training.recipe import Crops, Mixture, Phase, Schedule, Source, read_recipe
-from vitmatte.training.sheer import KINDS
+from vitmatte.training.recipe import Crops, Schedule, read_recipe
 from vitmatte.training.state import only_one
-from vitmatte.training.strands import strands
-from vitmatte.training.stream import Addresses, Composites
+from vitmatte.training.vit_weights import load_plain_backbone
+from vitmatte.weights.tensors import read_pickle
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """fg: four cut-outs, bg: four photographs, index.csv, and recipe.json beside them."""
-    base = tmp_path_factory.mktemp("training")
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:90, 0:120]
-    rows = []
-    for i in range(4):
-        cut = rng.integers(0, 256, (90, 120, 4), dtype=np.uint8)
-        cut[..., 3] = np.clip((40 - np.hypot(x - 60, y - 45)) * (20 + 10 * i), 0, 255)
-        for name, picture in ((f"fg/cut{i}.png", cut), (f"bg/photo{i}.png", cut[..., :3])):
-            (base / name).parent.mkdir(exist_ok=True)
-            Image.fromarray(picture).save(base / name)
-            rows.append({"file": name, "split": "val" if i == 3 else "train"})
-    with (base / "index.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["file", "split"])
-        writer.writeheader()
-        writer.writerows(rows)
-
-    def source(name, split):
-        return [{"folder": name, "index": "index.csv", "where": {"split": [split]}}]
-
-    recipe = {
-        "comment": "for tests", "foregrounds": source("fg", "train"), "backgrounds": source("bg", "train"),
-        "validation_foregrounds": source("fg", "val"), "validation_backgrounds": source("bg", "val"),
-        "model": small_config().to_dict(), "run": "run", "precision": "fp32", "workers": 0, "log_every": 1,
-        "validation_count": 3, "validation_size": 64, "validate_every": 2,
-        "phases": [{"until": 2, "crops": [{"size": 64, "batch": 2}]},
-                   {"crops": [{"size": 64, "batch": 2}, {"size": 96, "batch": 1}]}],
-        "schedule": {"rate": 1e-3, "warmup": 2, "steps": 4, "decay": 2},
-    }
-    (base / "recipe.json").write_text(json.dumps(recipe))
-    return base
+    return training_folder(tmp_path_factory.mktemp("training"))
 
 
 @pytest.fixture(scope="module")
 def recipe(folder):
     return read_recipe(folder / "recipe.json")
-
-
-@pytest.fixture(scope="module")
-def compositor(recipe):
-    return Compositor(find_foregrounds(recipe.foregrounds), find_backgrounds(recipe.backgrounds), recipe.mixture)
 
 
 def test_the_command_trains(folder, capsys):
@@ -91,13 +57,13 @@ def test_the_command_trains(folder, capsys):
     with (run / "validation.csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
     assert Image.open(run / "sheets" / "0000004.png").size == (3 * 4 * 64, 64)
-    assert load_model(run / "best").net.config.vitdet == small_config().vitdet
+    assert load_model(run / "best").net.architecture == small_config().architecture()
     publish(run / "last", folder / "published")
     given, kept = (load_file(f / "model.safetensors") for f in (folder / "published", run / "last"))
     assert {value.dtype for value in given.values()} == {torch.float16, torch.float32, torch.int64}
     assert all(torch.allclose(given[n].float(), kept[n].float(), atol=1e-3, rtol=1e-3) for n in kept)
     assert VitMatteImageProcessor.from_pretrained(folder / "published").image_mean == list(IMAGENET_MEAN)
-    assert load_model(folder / "published").net.config.hidden_size == small_config().hidden_size
+    assert load_model(folder / "published").net.architecture.hidden_size == small_config().hidden_size
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
@@ -107,7 +73,7 @@ def test_resuming_gives_the_same(recipe, tmp_path, optimizer):
     whole = train(once)
     train(twice, stop_after=3)
     resumed = train(twice)
-    assert resumed.step == whole.step == 4
+    assert resumed.step == whole.step == 4 and 6 <= resumed.composites == whole.composites <= 8
     for name, value in whole.net.state_dict().items():
         assert torch.equal(value, resumed.net.state_dict()[name]), name
         assert torch.equal(whole.average.state[name], resumed.average.state[name]), name
@@ -124,6 +90,97 @@ def test_published_without_positions(tmp_path):
         assert_close(published(random_input(64, 96)).alphas, net(random_input(64, 96)).alphas, 5e-3)
 
 
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups here")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_is_a_normal_stop(folder, tmp_path, number):
+    """As a terminal or a service manager sends it: the workers get it too, and leave it to their parent."""
+    values = json.loads((folder / "recipe.json").read_text())
+    values |= {"run": str(tmp_path / "run"), "workers": 2, "validation_foregrounds": [], "validate_every": 10**6,
+               "schedule": {"rate": 1e-3}}
+    recipe = folder / f"signal-{number}.json"
+    recipe.write_text(json.dumps(values))
+    command = [sys.executable, "-m", "vitmatte", "train", str(recipe)]
+    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        log = tmp_path / "run" / "log.csv"
+        until = time.monotonic() + 120
+        while not (log.is_file() and len(log.read_text().splitlines()) > 3) and time.monotonic() < until:
+            time.sleep(0.1)
+        os.killpg(run.pid, number)
+        said = run.communicate(timeout=60)[1]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == 0, said
+    last = int(list(csv.DictReader(log.open()))[-1]["step"])
+    assert last >= 3 and read_pickle(tmp_path / "run" / "state.pt")["step"] == last
+    assert f"stopped after step {last}" in said and "Traceback" not in said
+
+
+def test_a_signal_while_the_end_is_written(recipe, tmp_path, monkeypatch):
+    """A second signal, during the last validation, ends nothing half-way."""
+    ours = dataclasses.replace(recipe, run=str(tmp_path), validate_every=100)
+
+    def validate(training, *_):
+        assert (tmp_path / "state.pt").is_file()
+        os.kill(os.getpid(), signal.SIGTERM)
+        training.best = 0.5
+
+    monkeypatch.setattr("vitmatte.training.loop.validate", validate)
+    train(ours, stop_after=1)
+    assert read_pickle(tmp_path / "state.pt")["best"] == 0.5
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_a_run_begins_with_weights(recipe, tmp_path, as_file):
+    """Published weights: half precision, and with the zero positions that `publish` adds."""
+    net = random_net(small_config(use_absolute_position_embeddings=False))
+    net.save_pretrained(tmp_path / "net")
+    publish(tmp_path / "net", tmp_path / "given")
+    start = tmp_path / "given" / ("model.safetensors" if as_file else "")
+    ours = dataclasses.replace(recipe, run=str(tmp_path / "run"), start=str(start), model=net.architecture)
+    training = train(ours, stop_after=0)
+    assert training.step == 0
+    for name, value in net.state_dict().items():
+        assert torch.allclose(training.net.state_dict()[name].float(), value.float(), atol=1e-3, rtol=1e-3), name
+        assert torch.equal(training.average.state[name], training.net.state_dict()[name]), name
+    trained = train(ours, stop_after=2)
+    assert train(ours, stop_after=0).step == 2, "the state in the run folder comes first"
+    assert not torch.equal(trained.net.state_dict()["decoder.convstream.convs.0.conv.weight"],
+                           net.state_dict()["decoder.convstream.convs.0.conv.weight"])
+
+
+def test_a_start_that_does_not_fit(recipe, tmp_path):
+    random_net(small_config(num_hidden_layers=5)).save_pretrained(tmp_path / "net")
+    ours = dataclasses.replace(recipe, run=str(tmp_path / "run"), start=str(tmp_path / "net"))
+    with pytest.raises(ValueError, match="of another net than the recipe's model"):
+        train(ours, stop_after=0)
+    with pytest.raises(FileNotFoundError, match="no file or folder"):
+        train(dataclasses.replace(ours, start=str(tmp_path / "none")), stop_after=0)
+    with pytest.raises(ValueError, match="at most one of the two"):
+        dataclasses.replace(ours, backbone="mae.pth")
+
+
+@pytest.mark.parametrize(("fp32", "bf16", "expected"), [(1.0, 2.2, "fp32"), (1.0, 0.95, "fp32"), (1.0, 0.5, "bf16")])
+def test_auto_precision_takes_the_faster(recipe, monkeypatch, caplog, fp32, bf16, expected):
+    monkeypatch.setattr("vitmatte.training.precision.measured", lambda *args: {"fp32": fp32, "bf16": bf16}[args[-1]])
+    auto, net = dataclasses.replace(recipe, precision="auto"), ViTMatte(small_config().architecture())
+    with caplog.at_level("INFO"):
+        assert choose_precision(auto, net, torch.device("cpu")) == expected
+    assert f"precision {expected}: forward and backward on crops of 64 take {fp32:.2f} s in fp32" in caplog.text
+    assert choose_precision(dataclasses.replace(recipe, precision="bf16"), net, torch.device("cpu")) == "bf16"
+    with pytest.raises(ValueError, match="expected auto, bf16 or fp32"):
+        choose_precision(dataclasses.replace(recipe, precision="fp16"), net, torch.device("cpu"))
+
+
+def test_measuring_leaves_the_net_as_it_is():
+    net = ViTMatte(small_config().architecture())
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert measured(net, Crops(64, 2), torch.device("cpu"), "bf16") > 0
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
 def test_one_process_per_run(recipe, tmp_path):
     ours = dataclasses.replace(recipe, run=str(tmp_path))
     with only_one(tmp_path), pytest.raises(RuntimeError, match="another process trains"):
@@ -134,149 +191,13 @@ def test_a_state_of_another_net(recipe, tmp_path):
     ours = dataclasses.replace(recipe, run=str(tmp_path))
     train(ours, stop_after=1)
     with pytest.raises(ValueError, match="state of another net"):
-        train(dataclasses.replace(ours, model=small_config(num_hidden_layers=5)))
-
-
-def test_samples_come_from_their_seed(compositor):
-    data = Composites(compositor, 5)
-    first, again, other = data[(3, 1, 64)], data[(3, 1, 64)], data[(3, 2, 64)]
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not torch.equal(first[0], other[0])
-
-
-def test_samples_are_composites(compositor):
-    """What is certain in the trimap agrees with the alpha, and something is unknown."""
-    for i in range(40):
-        sample = compositor.sample(64, np.random.default_rng([1, i]))
-        assert sample.image.shape == (64, 64, 3) and sample.alpha.shape == sample.trimap.shape == (64, 64)
-        assert set(np.unique(sample.trimap)) <= {0, 128, 255} and (sample.trimap == 128).any()
-        known = sample.trimap != 128
-        wrong = np.abs(sample.alpha.astype(int) - sample.trimap)[known] > 0.11 * 255
-        assert wrong.sum() <= 0.02 * known.size
-
-
-def test_a_plain_composite_is_the_formula(folder):
-    """Without any change the picture is alpha F + (1 - alpha) B to rounding."""
-    nothing = Mixture(**{f.name: 0 for f in dataclasses.fields(Mixture)})
-    made = Compositor([File(folder / "fg/cut0.png")], [File(folder / "bg/photo1.png")], nothing)
-    layer = np.random.default_rng(0).random((8, 8, 4)).astype(np.float32)
-    layer[..., :3] *= layer[..., 3:]
-    picture = made._picture(layer, 8, np.random.default_rng(3))
-    rest = picture - layer[..., :3]
-    assert (rest >= -1e-6).all() and (rest <= 1 - layer[..., 3:] + 1e-6).all()
-
-
-def test_over():
-    front, back = np.zeros((1, 1, 4), np.float32), np.zeros((1, 1, 4), np.float32)
-    front[...], back[...] = (0.3, 0, 0, 0.5), (0, 0.8, 0, 0.8)
-    assert over(front, back)[0, 0] == pytest.approx([0.3, 0.4, 0, 0.9])
-
-
-def test_batches_follow_the_recipe(recipe):
-    phases = [Phase([Crops(32, 2)], 3), Phase([Crops(32, 2, 1.0), Crops(64, 1, 1.0)])]
-    addresses = list(Addresses(dataclasses.replace(recipe, phases=phases), 0, 40))
-    assert all(batch == [(i, 0, 32), (i, 1, 32)] for i, batch in enumerate(addresses[:3]))
-    assert {batch[0][2] for batch in addresses[3:]} == {32, 64}
-    assert list(Addresses(dataclasses.replace(recipe, phases=phases), 20, 40)) == addresses[20:]
+        train(dataclasses.replace(ours, model=small_config(num_hidden_layers=5).architecture()))
 
 
 def test_schedule():
     schedule = Schedule(rate=1.0, warmup=4, steps=20, decay=10)
     assert [schedule.at(step) for step in (0, 3, 9, 15, 19)] == pytest.approx([0.25, 1, 1, 0.5, 0.1])
     assert Schedule(rate=1.0, warmup=4).at(10**6) == 1.0
-
-
-def test_layouts(tmp_path):
-    """Composition-1k's and Distinctions-646's pairs of folders, and plain cut-outs."""
-    for at, colour, alpha in (("adobe/Training_set/Other", "fg", "alpha"), ("d646/Train", "FG", "GT")):
-        for name in (colour, alpha):
-            (tmp_path / at / name).mkdir(parents=True)
-        Image.new("RGB", (40, 40), (9, 8, 7)).save(tmp_path / at / colour / "a.png")
-        Image.new("L", (40, 40), 128).save(tmp_path / at / alpha / "a.jpg")
-    for at in ("adobe", "d646"):
-        (file,) = find_foregrounds([Source(str(tmp_path / at))])
-        picture = load_foreground(file)
-        assert picture.levels[0].mode == "RGBa" and picture.levels[0].getpixel((3, 3)) == (5, 4, 4, 128)
-    Image.new("L", (30, 30)).save(tmp_path / "d646/Train/GT/a.png")
-    with pytest.raises(ValueError, match="several suffixes: a.jpg, a.png"):
-        find_foregrounds([Source(str(tmp_path / "d646"))])
-    (tmp_path / "d646/Train/GT/a.jpg").unlink()
-    with pytest.raises(ValueError, match="expected equal sizes"):
-        load_foreground(find_foregrounds([Source(str(tmp_path / "d646"))])[0])
-    (tmp_path / "adobe/Training_set/Other/alpha/a.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match="nothing in .* for 1 of"):
-        find_foregrounds([Source(str(tmp_path / "adobe"))])
-
-
-@pytest.fixture
-def pair(tmp_path):
-    """A function that writes a colour picture and its soft matte, and reads the foreground of them."""
-    def read(save, exif=None) -> np.ndarray:
-        for name in ("fg", "alpha"):
-            (tmp_path / name).mkdir(exist_ok=True)
-        colours = np.dstack([np.full((32, 64), 200), np.arange(64).repeat(32).reshape(64, 32).T, np.zeros((32, 64))])
-        Image.fromarray(colours.astype(np.uint8)).save(tmp_path / "fg" / "a.png", exif=exif or Image.Exif())
-        save(tmp_path / "alpha")
-        (file,) = find_foregrounds([Source(str(tmp_path))])
-        return np.asarray(load_foreground(file).levels[0])
-
-    return read
-
-
-RAMP = torch.linspace(0, 1, 64).expand(32, 64).contiguous()
-LEVELS = (RAMP * 255).round().to(torch.uint8).numpy()
-
-
-@pytest.mark.parametrize("save", [
-    lambda folder: write_matte(folder / "a.png", RAMP), lambda folder: write_matte(folder / "a.tif", RAMP),
-    lambda folder: Image.fromarray(LEVELS).save(folder / "a.png"),
-    lambda folder: Image.fromarray(np.dstack([np.full((32, 64, 3), 90, np.uint8), LEVELS])).save(folder / "a.png"),
-    lambda folder: Image.fromarray(np.dstack([np.full((32, 64), 90, np.uint8), LEVELS]), "LA").save(folder / "a.png"),
-    lambda folder: Image.fromarray(RAMP.numpy()).save(folder / "a.tif"),
-], ids=["16 bits", "TIFF", "8 bits", "RGBA", "LA", "float"])
-def test_mattes_of_pairs_stay_soft(pair, save):
-    assert (pair(save)[..., 3] == LEVELS).all()
-
-
-def test_mattes_of_another_scale(pair):
-    with pytest.raises(ValueError, match=r"a\.png cannot be read as a mask: its values reach from 0 to 255"):
-        pair(lambda folder: Image.fromarray(LEVELS.astype(np.uint16)).save(folder / "a.png"))
-
-
-@pytest.mark.parametrize("both", [True, False])
-def test_pairs_are_upright(pair, both):
-    """Where the colour picture lies on its side: with its matte, or with one that stands already."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    stored, upright = LEVELS, np.rot90(LEVELS, -1)
-    found = pair(lambda folder: Image.fromarray(stored if both else np.ascontiguousarray(upright)).save(
-        folder / "a.png", exif=exif if both else Image.Exif()), exif)
-    assert (found[..., 3] == upright).all()
-    row = found[-1, 0] / 255
-    assert row[3] == 0 if upright[-1, 0] == 0 else row[0] == pytest.approx(200 / 255 * row[3], abs=0.01)
-
-
-def test_cutouts_and_backgrounds_read_as_others(tmp_path):
-    """An opaque cut-out has its alpha channel, none is refused; 16-bit grey backgrounds keep their brightness."""
-    Image.new("RGBA", (40, 30), (10, 20, 30, 255)).save(tmp_path / "opaque.png")
-    assert load_foreground(File(tmp_path / "opaque.png")).levels[0].getpixel((3, 3)) == (10, 20, 30, 255)
-    Image.new("RGB", (40, 30)).save(tmp_path / "none.png")
-    with pytest.raises(ValueError, match=r"none\.png has no alpha channel; .*\(fg and alpha, or FG and GT\)"):
-        load_foreground(File(tmp_path / "none.png"))
-    Image.fromarray(np.full((30, 40), 32896, np.uint16)).save(tmp_path / "wide.png")
-    assert load_background(File(tmp_path / "wide.png")).levels[0].getpixel((3, 3)) == (128, 128, 128)
-    exif = Image.Exif()
-    exif[0x0112] = 8
-    Image.new("RGB", (40, 30)).save(tmp_path / "turned.jpg", exif=exif)
-    assert load_background(File(tmp_path / "turned.jpg")).size == (30, 40)
-
-
-def test_what_is_no_picture_is_not_drawn(tmp_path):
-    for name in ("a.png", "._a.png", ".hidden/b.png", "deep/c.JPG", "folder.png/d.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 30)).save(tmp_path / name)
-    found = [file.colour.relative_to(tmp_path).as_posix() for file in find_backgrounds([Source(str(tmp_path))])]
-    assert found == ["a.png", "deep/c.JPG", "folder.png/d.png"]
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -301,30 +222,6 @@ def test_recipes_in_the_repository_read():
         assert read_recipe(path).foregrounds
 
 
-def test_resample_keeps_places(folder):
-    """At scale 1 without rotation a crop is the picture's pixels."""
-    picture = load_foreground(File(folder / "fg/cut0.png"))
-    crop = resample(picture, affine((60, 45), 32, 1.0, 0.0, False), 32)
-    whole = np.asarray(picture.levels[0], np.float32) / 255
-    assert crop == pytest.approx(whole[29:61, 44:76], abs=1 / 255)
-    flipped = resample(picture, affine((60, 45), 32, 1.0, 0.0, True), 32)
-    assert flipped == pytest.approx(crop[:, ::-1], abs=1 / 255)
-
-
-@pytest.mark.parametrize("kernel", [disc(0.6), disc(3.7), streak(2, 0.3), streak(13.5, 2.0)])
-def test_blur_keeps_the_sum(kernel):
-    assert kernel.sum() == pytest.approx(1, abs=1e-5) and kernel.min() >= 0
-    assert kernel == pytest.approx(kernel[::-1, ::-1], abs=1e-6)
-    assert blurred(np.full((9, 9, 4), 0.3, np.float32), kernel) == pytest.approx(0.3, abs=1e-6)
-
-
-@pytest.mark.parametrize("make", [strands, *KINDS], ids=lambda make: make.__name__)
-def test_procedural_alpha_is_worth_training_on(make):
-    planes = [make(96, np.random.default_rng(i)).clip(0, 1) for i in range(8)]
-    assert all(plane.shape == (96, 96) and np.isfinite(plane).all() for plane in planes)
-    assert np.mean([((plane > 0.02) & (plane < 0.98)).mean() for plane in planes]) > 0.03
-
-
 def test_muon_steps_are_orthogonal():
     singular = torch.linalg.svdvals(orthogonalised(torch.randn(24, 60)))
     assert singular.min() > 0.6 and singular.max() < 1.3
@@ -335,7 +232,7 @@ def test_muon_steps_are_orthogonal():
 
 
 def test_every_parameter_is_trained_once():
-    net = VitMatteForImageMatting(small_config())
+    net = ViTMatte(small_config().architecture())
     groups = split_parameters(net)
     assert sorted(id(p) for group in groups for p in group) == sorted(id(p) for p in net.parameters())
     assert all(groups)
@@ -353,7 +250,7 @@ def test_average():
 
 def test_a_plain_vit_as_beginning(tmp_path):
     """MAE's and DINO's names; the fourth channel is zero, the rest of the patch embedding is the file's."""
-    net = VitMatteForImageMatting(small_config())
+    net = ViTMatte(small_config().architecture())
     plain = {"cls_token": torch.zeros(1, 1, 48), "pos_embed": torch.randn(1, 26, 48),
              "patch_embed.proj.weight": torch.randn(48, 3, 16, 16), "patch_embed.proj.bias": torch.randn(48)}
     for i in range(5):

@@ -15,18 +15,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..model.block import VitDetAttention, VitDetLayer, VitDetResidual, convolved
+from ..model.block import VitDetLayer, VitDetResidual, convolved
 from ..model.vitdet import VitDet
 from ..padding import Span
-from .attention import OffsetTables, attend, attention
+from .attention import attention
 from .bands import finish, offset_tables
+from .cells import CELL, NOTHING, attend_in_cells, cells_of
 from .context import Context, Region
 from .needed import BlockTokens, touched
-
-CELL = 8  # tokens on a side of a cell of queries
-NOTHING = -1  # in an index: no token is stored there
 
 
 @dataclass
@@ -88,7 +85,9 @@ def embedded(net: VitDet, region: Region, batch: int, stored: Tensor, context: C
     patch = projection.kernel_size
     index = torch.full((height, width), NOTHING, dtype=torch.long, device=stored.device)
     index[stored] = torch.arange(int(stored.sum()), device=stored.device)
-    positions = embeddings.positions(height, width) if embeddings.position_embeddings is not None else None
+    positions = None
+    if embeddings.position_embeddings is not None and bool(embeddings.position_embeddings.any()):  # zeros add nothing
+        positions = embeddings.positions(height, width)
     x: Tensor | None = None
     for top, left, right in _runs(stored, context.band_bytes // (4 * batch * patch[0] * patch[1] * CELL)):
         bottom = min(height, top + CELL)
@@ -127,7 +126,7 @@ def _windows(layer: VitDetLayer, tokens: StoredTokens, block: BlockTokens, conte
     """A window block: every window that holds an attending token, whole."""
     attend_in, side = layer.attention, layer.attention.window
     x, (batch, _, channels) = tokens.x, tokens.x.shape
-    index, attending = _cells_of(tokens.index, block.attending, side, 0)  # [c, side, side] each
+    index, attending = cells_of(tokens.index, block.attending, side, 0)  # [c, side, side] each
     relative = offset_tables(attend_in, (side, side), x, context)
     size = side * side * 3 * channels * x.element_size() * batch
     for first, last in context.bands(len(index), size):
@@ -155,7 +154,7 @@ def _global(layer: VitDetLayer, tokens: StoredTokens, block: BlockTokens, reach:
         qkv[..., some, :] = found.permute(2, 0, 3, 1, 4)
         context.step(batch * len(some) * 3 * channels * channels)
     queries, keys, values = qkv.view(3, batch * heads, count, dim)
-    _attend_in_cells(attend_in, queries, keys, values, tokens.index, block, reach, context)
+    attend_in_cells(attend_in, queries, keys, values, tokens.index, block, reach, context)
     attending = tokens.numbers(block.attending)
     result = queries.view(batch, heads, count, dim)  # a cell's result takes the place of its queries
     for first, last in context.bands(len(attending), batch * 3 * channels * x.element_size()):
@@ -163,81 +162,6 @@ def _global(layer: VitDetLayer, tokens: StoredTokens, block: BlockTokens, reach:
         attended = attend_in.proj(result[:, :, some].permute(0, 2, 1, 3).flatten(2))
         context.step(batch * len(some) * channels * channels)
         x[:, some] = finish(layer, x[:, some], attended, context)
-
-
-def _attend_in_cells(
-    layer: VitDetAttention, queries: Tensor, keys: Tensor, values: Tensor, index: Tensor, block: BlockTokens,
-    reach: int, context: Context,
-) -> None:
-    """Replaces the queries [G, n, d] of attending tokens by what they attend to."""
-    groups, _, dim = queries.shape
-    wide = torch.float32 if queries.device.type == "cpu" else queries.dtype
-    halves = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
-    place, attending = _cells_of(index, block.attending, CELL, 0)  # [c, CELL, CELL]
-    around, _ = _cells_of(torch.where(block.seen, index, NOTHING), block.attending, CELL, reach)  # [c, CELL + 2R, ...]
-    terms = _relative_terms(layer, reach, queries.device, wide)
-    count, side = CELL * CELL, CELL + 2 * reach
-    for first, last in context.bands(len(place), groups * count * side * side * wide.itemsize, context.chunk_bytes):
-        cells, size = last - first, groups * (last - first) * count * side * side
-        buffer = context.scratch(size * 3 // 2 + 1 if halves else size, wide, queries.device)
-        bias, products = buffer[:size].view(groups * cells, count, side * side), buffer[size:].view(queries.dtype)
-        own, near = place[first:last].flatten(), around[first:last].flatten(1)  # [c * M], [c, K]
-        q = queries[:, own.clamp_min(0)].view(groups, cells, CELL, CELL, dim)
-        _write_bias(q.to(wide), terms, near, bias.view(groups, cells, CELL, CELL, side, side), context)
-        k, v = (z[:, near.clamp_min(0).flatten()].view(groups * cells, side * side, dim) for z in (keys, values))
-        narrow = queries.dtype if halves else wide
-        q = q.reshape(groups * cells, count, dim).to(narrow)
-        found = attend(q, k.to(narrow), v.to(narrow), bias, products if halves else None)
-        wanted = attending[first:last].flatten()
-        queries[:, own[wanted]] = found.view(groups, cells * count, dim)[:, wanted].to(queries.dtype)
-        context.step(size * dim * 2)
-
-
-def _relative_terms(
-    layer: VitDetAttention, reach: int, device: torch.device, dtype: torch.dtype
-) -> OffsetTables | None:
-    """The relative position vectors of offsets -R to R, as trained; the last ones where the tables end before."""
-    if not layer.relative:
-        return None
-    tables = []
-    for table in (layer.rel_pos_h, layer.rel_pos_w):
-        largest = table.shape[0] // 2
-        offsets = torch.arange(-reach, reach + 1, device=device).clamp(-largest, largest) + largest
-        tables.append(table.to(device)[offsets].to(dtype))
-    return OffsetTables(*tables)
-
-
-def _write_bias(queries: Tensor, tables: OffsetTables | None, near: Tensor, out: Tensor, context: Context) -> None:
-    """Writes the relative terms, and minus infinity for keys out of reach or not there.
-
-    Args:
-        queries: [G, c, CELL, CELL, d].
-        tables: vectors of offsets -R to R.
-        near: [c, (CELL + 2R)^2], numbers of the keys' tokens.
-        out: [G, c, CELL, CELL, CELL + 2R, CELL + 2R].
-    """
-    side = out.shape[-1]
-    query, key = torch.arange(CELL, device=near.device), torch.arange(side, device=near.device)
-    # Key j of the surroundings stands at j - R: the offset of query i to it, from 0 for -R, is i - j + 2R.
-    offset = query[:, None] - key[None, :] + side - CELL
-    beyond = (offset < 0) | (offset > side - CELL)  # [CELL, side]
-    if tables is None:
-        terms = [queries.new_zeros(*queries.shape[:4], side)] * 2
-    else:
-        both = torch.cat([tables.rows, tables.columns]).t()  # [d, 2 (2R + 1)]
-        found = queries @ both
-        context.watch_halves(found, terms=2)
-        halves = found.split(tables.rows.shape[0], dim=-1)
-        rows = offset.clamp(0, side - CELL)[:, None, :].expand(*queries.shape[:4], side)
-        columns = offset.clamp(0, side - CELL)[None, :, :].expand(*queries.shape[:4], side)
-        terms = [half.gather(-1, index) for half, index in zip(halves, (rows, columns), strict=True)]
-    minus = float("-inf")
-    height_terms = terms[0].masked_fill(beyond[:, None, :], minus)
-    width_terms = terms[1].masked_fill(beyond[None, :, :], minus)
-    torch.add(height_terms[..., :, None], width_terms[..., None, :], out=out)
-    missing = near < 0
-    if bool(missing.any()):
-        out.masked_fill_(missing.view(1, -1, 1, 1, side, side), minus)
 
 
 def _residual(layer: VitDetResidual, tokens: StoredTokens, block: BlockTokens, context: Context) -> None:
@@ -249,8 +173,8 @@ def _residual(layer: VitDetResidual, tokens: StoredTokens, block: BlockTokens, c
     for first, last in context.bands(len(attending), batch * 2 * channels * x.element_size()):
         some = attending[first:last]
         inner[:, some] = layer.activation(layer.norm1(convolved(layer.conv1, x[:, some].unsqueeze(1)))).squeeze(1)
-    place, wanted = _cells_of(tokens.index, block.wanted, CELL, 0)
-    around, _ = _cells_of(torch.where(block.attending, tokens.index, NOTHING), block.wanted, CELL, 1)
+    place, wanted = cells_of(tokens.index, block.wanted, CELL, 0)
+    around, _ = cells_of(torch.where(block.attending, tokens.index, NOTHING), block.wanted, CELL, 1)
     for first, last in context.bands(len(place), batch * (CELL + 2) ** 2 * channels * x.element_size()):
         near = around[first:last]  # [c, CELL + 2, CELL + 2]
         pieces = (inner[:, near.clamp_min(0)] * (near >= 0).unsqueeze(-1)).flatten(0, 1)  # [B c, CELL + 2, .., C / 2]
@@ -261,22 +185,3 @@ def _residual(layer: VitDetResidual, tokens: StoredTokens, block: BlockTokens, c
         context.step(batch * int(some.sum()) * channels * channels * 13 // 4)
 
 
-def _cells_of(index: Tensor, marked: Tensor, side: int, around: int) -> tuple[Tensor, Tensor]:
-    """The cells of side x side tokens that hold a marked one.
-
-    Args:
-        index: [H, W], tokens' numbers. marked: bool [H, W].
-        side: tokens on a cell's side.
-        around: so many tokens more on every side.
-
-    Returns:
-        (numbers [c, side + 2 around, side + 2 around], NOTHING beyond the grid; which are marked, of the same shape).
-    """
-    rows, columns = touched(marked, side).nonzero(as_tuple=True)  # [c] each
-    height, width = index.shape
-    pads = (around, around + -width % side, around, around + -height % side)
-    numbers = F.pad(index, pads, value=NOTHING)
-    marks = F.pad(marked, pads)
-    span = torch.arange(side + 2 * around, device=index.device)
-    y, x = (rows[:, None] * side + span)[:, :, None], (columns[:, None] * side + span)[:, None, :]
-    return numbers[y, x], marks[y, x]

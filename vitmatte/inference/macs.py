@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..model.config import TransformerConfig
 from ..model.vitmatte import ViTMatte
-from .local import CELL
+from .cells import CELL
 from .needed import BlockTokens, touched
 
 

@@ -9,17 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import HIGHEST, LOWEST, NO_WEIGHTS, check_image, check_number, check_plane, unequal
-from ..padding import SizeContract
+from ..checks import check_number
 from ..trimap.known import known_areas
-from .decode import decoder_shape
 from .frames import Frame, Setting
-from .model import MattingModel, as_device
-from .needed import tokens_by_block
-from .plan import Footprint, Plan, footprint_of, make_plan
+from .given import checked_frames, most_tokens, place_of
+from .model import MattingModel
+from .plan import Footprint, Plan, footprint_of
+from .planning import make_plan
 from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory
-from .scope import Scope, Strategy, scope_of
-from .tiles import features_seen
+from .scope import Strategy, scope_of
 
 log = logging.getLogger(__name__)
 
@@ -118,11 +116,11 @@ def prepare(
     margin: int | None = None, device: torch.device | str | None = None, dtype: torch.dtype | None = None,
 ) -> Job:
     """Checks everything that `matte` is given, once; arguments and errors are those of `matte`."""
-    trimap, frames = _checked(image, trimap)
-    where, precision = _where(model, device, dtype)
+    trimap, frames = checked_frames(image, trimap)
+    where, precision = place_of(model, device, dtype)
     scope = scope_of(strategy, model.net.architecture, reach=reach, margin=margin)
     footprint = footprint_of(model.net, image.shape[1], image.shape[2], precision, where.type, scope=scope,
-                             tokens=None if scope.reach is None else _most_tokens(model, trimap, scope))
+                             tokens=None if scope.reach is None else most_tokens(model, trimap, scope))
     return Job(model, image, trimap, frames, where, footprint)
 
 
@@ -178,39 +176,6 @@ def _hard_trimaps(hard: list[int], frames: int) -> str:
             "gave --trimap")
 
 
-def _most_tokens(model: MattingModel, trimap: Tensor, scope: Scope) -> int:
-    """The largest number of tokens that a frame stores with limited reach, at least 1."""
-    transformer, preprocessing = model.net.architecture.transformer, model.preprocessing
-    assert transformer is not None and scope.reach is not None
-    shape, contract = decoder_shape(model.net.architecture), SizeContract(preprocessing.divisor)
-    grid = contract.padded(trimap.shape[1]) >> shape.levels, contract.padded(trimap.shape[2]) >> shape.levels
-    most = 1
-    for frame in trimap:
-        foreground, background = known_areas(frame)
-        needed = features_seen(~(foreground | background), grid, shape.levels)
-        if bool(needed.any()):
-            most = max(most, int(tokens_by_block(needed, transformer, scope.reach, scope.margin)[0].seen.sum()))
-    return most
-
-
-def _where(
-    model: MattingModel, device: torch.device | str | None, dtype: torch.dtype | None
-) -> tuple[torch.device, torch.dtype]:
-    """Where and in which precision the net runs; TypeError or ValueError unless it can."""
-    if not isinstance(model, MattingModel):
-        raise TypeError(f"model is a {type(model).__name__}; expected a MattingModel, which load_model gives")
-    net = model.net
-    if net.training:
-        raise ValueError("the net is in training mode, in which pictures change its statistics: call model.net.eval()")
-    if net.device.type == "meta":
-        raise ValueError(NO_WEIGHTS)
-    where, precision = as_device(device) or net.device, dtype or net.dtype
-    if not net.casts and (where.type, precision) != (net.device.type, net.dtype):
-        raise ValueError(f"the net's weights are {net.dtype} on {net.device}, and it is to run in "
-                         f"{precision} on {where}: load it so, with load_model(..., device=..., dtype=...)")
-    return where, precision
-
-
 def _settled(trimap: Tensor) -> Tensor:
     """trimap as float32 with what is sure at exactly 0 and 1."""
     foreground, background = known_areas(trimap)
@@ -239,16 +204,3 @@ def _reporter(
     return step
 
 
-def _checked(image: Tensor, trimap: Tensor) -> tuple[Tensor, int]:
-    """(trimap as [B, H, W], number of frames that image and trimap make together); TypeError or ValueError if they
-    are not as `matte` takes them."""
-    check_image(image, lowest=LOWEST, highest=HIGHEST)  # the net takes a little overshoot as it is
-    check_plane(trimap, "trimap")
-    trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
-    sizes = tuple(image.shape[1:3]), tuple(trimap.shape[1:3])
-    if sizes[0] != sizes[1]:
-        raise ValueError(unequal("image", sizes[0], "trimap", sizes[1], trimap))
-    counts = image.shape[0], trimap.shape[0]
-    if counts[0] != counts[1] and 1 not in counts:
-        raise ValueError(f"{counts[0]} images and {counts[1]} trimaps; expected equal numbers, or one of either")
-    return trimap, max(counts)

@@ -14,7 +14,8 @@ import torch
 
 from ..model.vitmatte import plain_copy
 from .frames import Frame, NotFiniteError, Setting, compute
-from .plan import Plan, make_plan, smaller, within
+from .plan import Plan
+from .planning import make_plan, smaller, within
 
 log = logging.getLogger(__name__)
 

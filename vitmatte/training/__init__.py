@@ -2,5 +2,5 @@
 
     python -m vitmatte train recipe.json
 
-recipe (the configuration) <- pictures <- placing, optics, light, strands, sheer <- composites <- stream <- loop.
+recipe (the configuration) <- data (composites) <- state (optimizer, ema, vit_weights) and validation <- loop.
 """

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +15,12 @@ from torch import Tensor
 from ..inference.context import PRECISIONS
 from ..inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from ..model.loss import matting_loss
-from .composites import Compositor, Sample
-from .pictures import find_backgrounds, find_foregrounds
+from .data.composites import Compositor, Sample
+from .data.pictures import find_backgrounds, find_foregrounds
+from .data.stream import STOPS, Batch, batches, net_input
+from .precision import choose_precision
 from .recipe import Recipe
 from .state import Training, append_row, averaged_net, only_one, resume, save, save_average
-from .stream import Batch, batches, net_input
 from .validation import mattes, score, validation_set, write_sheet
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def _train(recipe: Recipe, stop_after: int | None) -> Training:
     if recipe.workers:
         compositor.preload()
     samples = validation_set(recipe)
-    trainer = _Trainer(recipe, training, device)
+    trainer = _Trainer(recipe, training, device, choose_precision(recipe, training.net, device))
     log.info("from step %d to %s", training.step, last or "the interruption")
     saved = time.monotonic()
     with _interruptible() as interrupted:
@@ -72,22 +72,26 @@ def _train(recipe: Recipe, stop_after: int | None) -> Training:
                 saved = time.monotonic()
             if interrupted():
                 break
-    if samples and training.step % recipe.validate_every:
-        validate(training, recipe, samples, device)
-    save_average(training, recipe, folder / "last")
-    save(training, folder)
-    log.info("stopped after step %d, %.1f minutes in all", training.step, training.seconds / 60)
+        # Within, so that a second signal does not end the writing; first what would be lost.
+        save(training, folder)
+        save_average(training, recipe, folder / "last")
+        if samples and training.step % recipe.validate_every:
+            validate(training, recipe, samples, device)
+            save(training, folder)
+    log.info("stopped after step %d, %d composites, %.1f minutes in all", training.step, training.composites,
+             training.seconds / 60)
     return training
 
 
 class _Trainer:
     """One step after the other, and what is to be reported of them."""
 
-    def __init__(self, recipe: Recipe, training: Training, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, training: Training, device: torch.device, precision: str) -> None:
         self.recipe, self.training, self.device = recipe, training, device
         self.statistics = [torch.tensor(x, device=device) for x in (IMAGENET_MEAN, IMAGENET_STD)]
         training.net.decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.precision = PRECISIONS[precision]
         self._forget()
 
     def _forget(self) -> None:
@@ -105,8 +109,7 @@ class _Trainer:
         x = net_input(image, trimap, *self.statistics).contiguous(memory_format=torch.channels_last)
         labels, unknown = (alpha.float() / 255).unsqueeze(1), (trimap == 128).unsqueeze(1)
         rate = recipe.schedule.at(training.step)
-        precision = PRECISIONS[recipe.precision]
-        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             alphas = training.net(x)
         loss, parts = matting_loss(alphas, labels, unknown, recipe.loss)
         if not torch.isfinite(loss):
@@ -114,6 +117,7 @@ class _Trainer:
         self._descend(loss, rate)
         training.average.update(training.net)
         training.step += 1
+        training.composites += len(image)
         self.ended = time.monotonic()
         training.seconds += self.ended - begin
         self.steps, self.crops = self.steps + 1, self.crops + len(image)
@@ -161,19 +165,19 @@ def validate(training: Training, recipe: Recipe, samples: list[Sample], device: 
 
 
 def _device(recipe: Recipe) -> torch.device:
-    name = recipe.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if recipe.precision == "fp16" and not name.startswith("cuda"):
-        raise ValueError(f"precision is 'fp16' on {name}; expected bf16 or fp32 there")
-    return torch.device(name)
+    if recipe.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(recipe.device)
 
 
 @contextmanager
-def _interruptible() -> Iterator[Any]:
-    """Yields a function that says whether SIGINT or SIGTERM has come; the step at hand is finished first."""
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Yields a function that says whether SIGINT, SIGTERM or SIGHUP has come; the step at hand is finished first.
+
+    A SIGHUP that is ignored (nohup) stays ignored.
+    """
     came: list[int] = []
-    wanted = (signal.SIGINT, signal.SIGTERM)
+    wanted = [s for s in STOPS if s.name != "SIGHUP" or signal.getsignal(s) is not signal.SIG_IGN]
     try:
         before = [signal.signal(s, lambda number, _: came.append(number)) for s in wanted]
     except ValueError:  # not the main thread: signals are somebody else's

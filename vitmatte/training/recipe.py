@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How composites are made; each number is a probability from 0 to 1.
+    """How composites are made; each number but `enlargement` and `unknown` is a probability.
 
     Args:
         strands, sheer: a procedural foreground instead of one from the folders: hair and fur; glass, veils and smoke.
@@ -63,6 +63,14 @@ class Mixture:
         noise, jpeg, gamma: of the finished picture.
         rough: the trimap comes from a hard mask, as users make it, and not from the alpha.
         wide: further areas of the trimap are unknown.
+        mesh: a net, fence, lattice or cloth instead of a foreground from the folders.
+        natural: procedural hair has a hair's colour and not a photograph's.
+        patterned: of the other foregrounds, instead of their own colours: several, in stripes, checks or patches.
+        linear: soft pixels are mixed in linear light.
+        enlargement: foregrounds are enlarged at most so many times.
+        unknown: the wanted mean share of unknown pixels in crops of 512 pixels; smaller crops have more, by the root
+            of the ratio of the sides. 0: bands of random widths, whatever share comes of them.
+        parts: whole parts of an object are unknown, those of other colours or one of two foregrounds; needs `unknown`.
     """
 
     strands: float = 0.18
@@ -78,9 +86,19 @@ class Mixture:
     gamma: float = 0.3
     rough: float = 0.3
     wide: float = 0.12
+    mesh: float = 0.0
+    natural: float = 0.0
+    patterned: float = 0.0
+    linear: float = 0.0
+    enlargement: float = 2.5
+    unknown: float = 0.0
+    parts: float = 0.0
 
     def __post_init__(self) -> None:
+        _at_least(1, self, "enlargement")
         for f in fields(self):
+            if f.name == "enlargement":
+                continue
             value = getattr(self, f.name)
             if not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise ValueError(f"Mixture: {f.name} is {value!r}; expected a probability from 0 to 1")
@@ -146,11 +164,14 @@ class Recipe:
         model: the architecture, as in config.json.
         run: folder for state, log, contact sheets and the result; relative to the recipe.
         validation_foregrounds, validation_backgrounds: pictures for the fixed validation set; none: no validation.
-        backbone: a plain ViT's weights to start from; see `pretrained`.
+        backbone: a plain ViT's weights to start from; see `vit_weights`.
+        start: a net to begin from, of the recipe's model: a folder or a file of weights, such as what `publish` wrote.
+            Weights alone: optimizers begin anew and steps count from 0. A state in the run folder comes first.
         optimizer: "muon" or "adamw"; see `optimizer`.
         weight_decay, clip: of the optimizer; largest norm of the gradient.
         average: decay of the exponential moving average of the weights.
-        precision: "bf16", "fp16" (CUDA only) or "fp32", of products and convolutions.
+        precision: "bf16", "fp16" (CUDA only) or "fp32", of products and convolutions; "auto" measures bf16 and fp32
+            at the start of every call and takes the faster.
         device: "auto", "cpu", "cuda", ...
         threads: of torch on a CPU; None: torch's choice. workers: processes that make composites.
         save_minutes, validate_every, log_every: how often.
@@ -165,6 +186,7 @@ class Recipe:
     validation_foregrounds: list[Source] = field(default_factory=list)
     validation_backgrounds: list[Source] = field(default_factory=list)
     backbone: str | None = None
+    start: str | None = None
     mixture: Mixture = field(default_factory=Mixture)
     phases: list[Phase] = field(default_factory=lambda: [Phase([Crops(256, 16)])])
     schedule: Schedule = field(default_factory=Schedule)
@@ -173,7 +195,7 @@ class Recipe:
     weight_decay: float = 0.02
     clip: float = 1.0
     average: float = 0.999
-    precision: str = "bf16"
+    precision: str = "auto"
     device: str = "auto"
     threads: int | None = None
     workers: int = 1
@@ -186,13 +208,16 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_choice("Recipe: optimizer", self.optimizer, ("muon", "adamw"))
-        check_choice("Recipe: precision", self.precision, sorted(PRECISIONS))
+        check_choice("Recipe: precision", self.precision, ("auto", *sorted(PRECISIONS)))
         for name in ("foregrounds", "backgrounds"):
             _some_weight(f"Recipe: {name}", getattr(self, name))
         if not self.phases:
             raise ValueError("Recipe: phases needs at least one entry")
         _at_least(0, self, "weight_decay", "average", "workers", "save_minutes", "seed", "clip", "validation_count")
         _at_least(1, self, "threads", "validate_every", "log_every", "validation_size")
+        if self.backbone is not None and self.start is not None:
+            raise ValueError(f"Recipe: backbone is {self.backbone!r} and start {self.start!r}; expected at most one "
+                             "of the two: start gives the backbone's weights too")
         if self.average > 1:
             raise ValueError(f"Recipe: average is {self.average!r}; expected a decay from 0 to 1")
 
@@ -229,6 +254,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
     return dataclasses.replace(
         recipe, run=str(base / recipe.run), backbone=recipe.backbone and str(base / recipe.backbone),
+        start=recipe.start and str(base / recipe.start),
         foregrounds=absolute(recipe.foregrounds), backgrounds=absolute(recipe.backgrounds),
         validation_foregrounds=absolute(recipe.validation_foregrounds),
         validation_backgrounds=absolute(recipe.validation_backgrounds),

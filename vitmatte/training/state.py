@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,23 +15,31 @@ from torch import nn
 
 from ..files import whole_file
 from ..model.vitmatte import ViTMatte
+from ..weights.load import read_checkpoint
 from ..weights.save import save_net
 from ..weights.tensors import read_pickle
-from .average import Average
+from .ema import Average
 from .optimizer import make_optimizers
 from .recipe import Recipe
+from .vit_weights import load_plain_backbone
+
+log = logging.getLogger(__name__)
 
 STATE = "state.pt"
 
 
 @dataclass
 class Training:
-    """A run in progress; `step` counts the steps done, `best` is the smallest validation error so far."""
+    """A run in progress.
+
+    step, composites: how many of them it has seen. seconds: spent on steps. best: the smallest validation error so far.
+    """
 
     net: ViTMatte
     average: Average
     optimizers: list[torch.optim.Optimizer]
     step: int = 0
+    composites: int = 0
     seconds: float = 0.0
     best: float = float("inf")
 
@@ -40,10 +49,30 @@ def fresh(recipe: Recipe, device: torch.device) -> Training:
     torch.manual_seed(recipe.seed)
     net = ViTMatte(recipe.model).to(device).train()
     if recipe.backbone is not None:
-        from .pretrained import load_plain_backbone
-
         load_plain_backbone(net, recipe.backbone)
+    if recipe.start is not None:
+        load_start(net, recipe.start)
     return Training(net, Average(net, recipe.average), _optimizers(net, recipe))
+
+
+def load_start(net: ViTMatte, path: str) -> None:
+    """Gives a net the weights of another of its shape; half precision becomes single.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file or folder, not a ViTMatte's weights, or those of another net.
+    """
+    checkpoint = read_checkpoint(path)
+    file, state = checkpoint.path, checkpoint.state
+    expected = net.state_dict()
+    # `publish` adds positions of zeros to nets without any.
+    state = {name: value for name, value in state.items()
+             if name in expected or not (name.endswith("position_embeddings") and not value.any())}
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{file} is of another net than the recipe's model ({str(error)[:300]}); give the recipe the "
+                         "model in that net's config.json") from error
+    log.info("begins with the weights of %s", file)
 
 
 def _optimizers(net: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -55,7 +84,7 @@ def save(training: Training, folder: Path) -> None:
     content: dict[str, Any] = {
         "net": training.net.state_dict(), "average": training.average.state, "updates": training.average.updates,
         "optimizers": [optimizer.state_dict() for optimizer in training.optimizers],
-        "step": training.step, "seconds": training.seconds, "best": training.best,
+        "step": training.step, "composites": training.composites, "seconds": training.seconds, "best": training.best,
     }
     with whole_file(folder / STATE) as path:
         try:
@@ -80,6 +109,7 @@ def resume(recipe: Recipe, device: torch.device) -> Training:
             optimizer.load_state_dict(state)
         training.average.state, training.average.updates = content["average"], content["updates"]
         training.step, training.seconds, training.best = content["step"], content["seconds"], content["best"]
+        training.composites = content.get("composites", 0)  # states of older versions do not count them
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is the state of another net or optimizer than the recipe's ({error}); give the "
                          "recipe another run folder, or remove the state to start again") from error

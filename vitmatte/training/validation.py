@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from ..evaluation.metrics import mse, sad
 from ..inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from ..pictures.reading import save_picture
-from .composites import Compositor, Sample
-from .light import to_bytes
-from .pictures import find_backgrounds, find_foregrounds
+from .data.colour import to_bytes
+from .data.composites import Compositor, Sample
+from .data.pictures import find_backgrounds, find_foregrounds
+from .data.stream import net_input
 from .recipe import Mixture, Recipe
-from .stream import net_input
 
 SEED = 646
 # Foregrounds as they are: what is procedural or recoloured has no place in a comparison.
@@ -58,7 +58,7 @@ def mattes(net: nn.Module, samples: list[Sample], device: torch.device, batch: i
     for first in range(0, len(samples), batch):
         part = samples[first:first + batch]
         image, trimap = (_stack([getattr(s, name) for s in part], device) for name in ("image", "trimap"))
-        alpha = net(net_input(image, trimap, mean, std)).alphas[:, 0].float()
+        alpha = net(net_input(image, trimap, mean, std))[:, 0].float()
         found += list(torch.where(trimap == 128, alpha, trimap / 255).cpu().numpy())
     return found
 

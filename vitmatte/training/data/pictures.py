@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..pictures.pairing import counterparts
-from ..pictures.reading import pictures_in, read_cutout, read_image, read_mask
-from .recipe import Source
+from ...pictures.pairing import counterparts
+from ...pictures.reading import pictures_in, read_cutout, read_image, read_mask
+from ..recipe import Source
 
 # A folder of colours and its folder of mattes, beside each other: Adobe's Composition-1k, Distinctions-646.
 PAIRS = (("fg", "alpha"), ("FG", "GT"))

@@ -42,13 +42,16 @@ def resample(picture: Picture, coefficients: Affine, size: int) -> np.ndarray:
     return np.asarray(crop, np.float32) / 255
 
 
-def place_foreground(picture: Picture, size: int, rng: Generator) -> np.ndarray:
-    """[size, size, 4], colours times alpha, and alpha: a random edge of the cut-out somewhere near the middle."""
+def place_foreground(picture: Picture, size: int, rng: Generator, enlargement: float) -> np.ndarray:
+    """[size, size, 4], colours times alpha, and alpha: a random edge of the cut-out somewhere near the middle.
+
+    It is enlarged at most `enlargement` times.
+    """
     edge = picture.edges[rng.integers(len(picture.edges))]
     # Small cut-outs are not enlarged much; anything may be shrunk to about the crop.
     long = max(picture.size)
     low = min(0.9, max(0.3, 0.8 * size / long))
-    scale = float(np.exp(rng.uniform(math.log(low), math.log(2.5))))
+    scale = float(np.exp(rng.uniform(math.log(low), math.log(enlargement))))
     angle = float(rng.uniform(-math.pi, math.pi) if rng.random() < 0.3 else rng.normal(0, 0.25))
     shift = rng.uniform(-0.3, 0.3, 2) * size / scale
     centre = (float(edge[0] + shift[0]), float(edge[1] + shift[1]))

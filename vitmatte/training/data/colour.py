@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from .optics import smooth_noise
+from .blur import smooth_noise
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 

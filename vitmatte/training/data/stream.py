@@ -7,6 +7,7 @@ on exactly as if it had never stopped, with any number of workers.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..recipe import Crops, Recipe
 from .composites import Compositor
-from .recipe import Crops, Recipe
 
+# Signals that end a run after the step at hand.
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 AHEAD = 6  # batches per worker
 Address = tuple[int, int, int]  # step, place in the batch, side of the crop
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -57,8 +60,11 @@ class Addresses:
         return among[int(rng.choice(len(among), p=weights / weights.sum()))]
 
 
-def _one_thread(_: int) -> None:
+def _at_work(_: int) -> None:
+    """Sets up a worker: one thread; signals to the whole process group are left to the parent, which ends it."""
     torch.set_num_threads(1)
+    for name in STOPS:
+        signal.signal(name, signal.SIG_IGN)
 
 
 def batches(compositor: Compositor, recipe: Recipe, first: int, last: int | None) -> Iterator[Batch]:
@@ -66,7 +72,7 @@ def batches(compositor: Compositor, recipe: Recipe, first: int, last: int | None
     how: dict[str, Any] = {}
     if recipe.workers:
         method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-        how = {"prefetch_factor": AHEAD, "multiprocessing_context": method, "worker_init_fn": _one_thread}
+        how = {"prefetch_factor": AHEAD, "multiprocessing_context": method, "worker_init_fn": _at_work}
     data = Composites(compositor, recipe.seed)
     loader = DataLoader(data, batch_sampler=Addresses(recipe, first, last), num_workers=recipe.workers, **how)
     return iter(loader)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.random import Generator
 
-from .optics import cloud, smooth_noise
+from .blur import cloud, smooth_noise
 
 
 def sheer(size: int, rng: Generator) -> np.ndarray:
@@ -15,7 +15,7 @@ def sheer(size: int, rng: Generator) -> np.ndarray:
     return KINDS[int(rng.integers(len(KINDS)))](size, rng).clip(0, 1).astype(np.float32)
 
 
-def _shape(size: int, rng: Generator) -> np.ndarray:
+def shape(size: int, rng: Generator) -> np.ndarray:
     """A blob's inside, as pixels from its border: positive inside."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size - rng.uniform(0.2, 0.8, (2, 1, 1)).astype(np.float32)
     turn = rng.uniform(0, math.pi)
@@ -29,7 +29,7 @@ def _shape(size: int, rng: Generator) -> np.ndarray:
 
 def _glass(size: int, rng: Generator) -> np.ndarray:
     """Thin in the middle, denser towards the rim, with bright reflections."""
-    depth = _shape(size, rng)
+    depth = shape(size, rng)
     inside = np.clip(depth + 0.5, 0, 1)
     rim = np.exp(-np.maximum(depth, 0) / (size * rng.uniform(0.01, 0.08)))
     alpha = rng.uniform(0.02, 0.35) + rng.uniform(0.2, 0.9) * rim
@@ -39,7 +39,7 @@ def _glass(size: int, rng: Generator) -> np.ndarray:
 
 def _veil(size: int, rng: Generator) -> np.ndarray:
     """Cloth: denser in its folds and at the hem."""
-    depth = _shape(size, rng)
+    depth = shape(size, rng)
     inside = np.clip(depth / rng.uniform(0.7, 3) + 0.5, 0, 1)
     turn, count = rng.uniform(0, math.pi), rng.uniform(2, 10)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
@@ -60,7 +60,7 @@ def _net(size: int, rng: Generator) -> np.ndarray:
     for i, angle in enumerate((turn, turn + rng.uniform(1.0, 2.1))):
         place = x * math.cos(angle) + y * math.sin(angle) + warp[..., i]
         threads = np.maximum(threads, np.clip(half + 0.5 - np.abs((place + pitch / 2) % pitch - pitch / 2), 0, 1))
-    inside = np.clip(_shape(size, rng) + 0.5, 0, 1) if rng.random() < 0.6 else 1.0
+    inside = np.clip(shape(size, rng) + 0.5, 0, 1) if rng.random() < 0.6 else 1.0
     return inside * np.maximum(threads * rng.uniform(0.5, 1.0), rng.uniform(0, 0.3) * (rng.random() < 0.5))
 
 
@@ -68,7 +68,7 @@ def _smoke(size: int, rng: Generator) -> np.ndarray:
     """Fractal density, thinning out to nothing."""
     density = cloud(size, rng.uniform(1.5, 4), rng, 5) + rng.uniform(-0.8, 0.5)
     thick = 1 - np.exp(-np.maximum(density, 0) * rng.uniform(0.4, 2.5))
-    return thick * np.clip(_shape(size, rng) / (size * 0.15) + 0.5, 0, 1)
+    return thick * np.clip(shape(size, rng) / (size * 0.15) + 0.5, 0, 1)
 
 
 KINDS = (_glass, _veil, _net, _smoke)

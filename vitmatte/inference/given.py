@@ -1,0 +1,63 @@
+"""What `matte` is given, checked: pictures and trimaps, the device, and how many tokens a frame takes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..checks import HIGHEST, LOWEST, NO_WEIGHTS, check_image, check_plane, unequal
+from ..padding import SizeContract
+from ..trimap.known import known_areas
+from .decode import decoder_shape
+from .model import MattingModel, as_device
+from .needed import tokens_by_block
+from .scope import Scope
+from .tiles import features_seen
+
+
+def most_tokens(model: MattingModel, trimap: Tensor, scope: Scope) -> int:
+    """The largest number of tokens that a frame stores with limited reach, at least 1."""
+    transformer, preprocessing = model.net.architecture.transformer, model.preprocessing
+    assert transformer is not None and scope.reach is not None
+    shape, contract = decoder_shape(model.net.architecture), SizeContract(preprocessing.divisor)
+    grid = contract.padded(trimap.shape[1]) >> shape.levels, contract.padded(trimap.shape[2]) >> shape.levels
+    most = 1
+    for frame in trimap:
+        foreground, background = known_areas(frame)
+        needed = features_seen(~(foreground | background), grid, shape.levels)
+        if bool(needed.any()):
+            most = max(most, int(tokens_by_block(needed, transformer, scope.reach, scope.margin)[0].seen.sum()))
+    return most
+
+
+def place_of(
+    model: MattingModel, device: torch.device | str | None, dtype: torch.dtype | None
+) -> tuple[torch.device, torch.dtype]:
+    """Where and in which precision the net runs; TypeError or ValueError unless it can."""
+    if not isinstance(model, MattingModel):
+        raise TypeError(f"model is a {type(model).__name__}; expected a MattingModel, which load_model gives")
+    net = model.net
+    if net.training:
+        raise ValueError("the net is in training mode, in which pictures change its statistics: call model.net.eval()")
+    if net.device.type == "meta":
+        raise ValueError(NO_WEIGHTS)
+    where, precision = as_device(device) or net.device, dtype or net.dtype
+    if not net.casts and (where.type, precision) != (net.device.type, net.dtype):
+        raise ValueError(f"the net's weights are {net.dtype} on {net.device}, and it is to run in "
+                         f"{precision} on {where}: load it so, with load_model(..., device=..., dtype=...)")
+    return where, precision
+
+
+def checked_frames(image: Tensor, trimap: Tensor) -> tuple[Tensor, int]:
+    """(trimap as [B, H, W], number of frames that image and trimap make together); TypeError or ValueError if they
+    are not as `matte` takes them."""
+    check_image(image, lowest=LOWEST, highest=HIGHEST)  # the net takes a little overshoot as it is
+    check_plane(trimap, "trimap")
+    trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
+    sizes = tuple(image.shape[1:3]), tuple(trimap.shape[1:3])
+    if sizes[0] != sizes[1]:
+        raise ValueError(unequal("image", sizes[0], "trimap", sizes[1], trimap))
+    counts = image.shape[0], trimap.shape[0]
+    if counts[0] != counts[1] and 1 not in counts:
+        raise ValueError(f"{counts[0]} images and {counts[1]} trimaps; expected equal numbers, or one of either")
+    return trimap, max(counts)
