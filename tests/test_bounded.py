@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from nets import SPREAD, assert_close, random_net, small_config
 from torch.nn import functional as F
 
-from vitmatte import MattingModel, matte
+from vitmatte import MattingModel
 from vitmatte.inference.frames import Frame, FrameTask
 from vitmatte.inference.macs import transformer_work
 from vitmatte.inference.plan import SIDES, Plan
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.inference.tiles import cover, features_seen, spans
 from vitmatte.inference.upsample import convolved, joined
-from vitmatte.model import block, linear
+from vitmatte.model import block
 from vitmatte.model.attention import attention_reference
 from vitmatte.model.block import VitDetLayer
 from vitmatte.model.execution import Execution
@@ -253,22 +253,6 @@ def test_only_what_is_needed_is_computed(monkeypatch):
     assert max(decoder) < 160 * 160 / 4
     monkeypatch.undo()
     assert_close(found[80:81, 80:81], whole(MODEL, image, trimap)[80:81, 80:81], 1e-5)
-
-
-def test_kernels_for_few_shapes_alone(monkeypatch):
-    """oneDNN keeps half a megabyte for each shape it meets, and pictures come in many sizes."""
-    shapes: set = set()
-    monkeypatch.setattr(linear, "_shapes", shapes)
-    image, trimap = torch.rand(1, 64, 96, 3), torch.full((64, 96), 0.5)
-    before = matte(MODEL, image, trimap)
-    assert len(shapes) > 2 or not linear._onednn_works()
-    shapes.update((rows, 1, 1) for rows in range(linear.MOST_SHAPES - len(shapes)))
-    matte(MODEL, torch.rand(1, 32, 70, 3), torch.full((32, 70), 0.5))
-    assert len(shapes) == linear.MOST_SHAPES
-    assert matte(MODEL, image, trimap).equal(before)  # what had its kernel keeps it
-    shapes.clear()
-    shapes.update((rows, 1, 1) for rows in range(linear.MOST_SHAPES))
-    assert_close(matte(MODEL, image, trimap), before, 1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 24, 97, 400])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..inference.frames import MattingModel
 from ..inference.matting import matte
+from ..model.plain import is_plain
 from ..model.vitdet import VitDetBackbone
 from ..model.vitdet_config import VitDetConfig, pair
 from ..model.vitmatte import VitMatteForImageMatting, net_of
@@ -136,7 +137,17 @@ class Subject:
 
 
 def _plain(net: VitMatteForImageMatting, dtype: torch.dtype) -> VitMatteForImageMatting:
-    """The same net on the CPU, of torch's own layers, folded; its tensors are shared where they are that already."""
+    """The same net on the CPU, of torch's own layers, folded; its tensors are shared where they are that already.
+
+    Raises:
+        ValueError: for a net with a layer that is more than its weights, which the export would leave out.
+    """
+    for name, part in net.named_modules():
+        leaf = not any(part.children()) or isinstance(part, (nn.Linear, nn.Conv2d, nn.LayerNorm))
+        if "forward" in vars(part) or leaf and not is_plain(part):
+            raise ValueError(f"{name} is a {type(part).__name__} that is more than its weights (another class, a "
+                             "replaced forward, quantised or parametrised weights), which the export would leave out: "
+                             "merge it into a plain layer first")
     state = {name: value.detach().cpu() for name, value in net.state_dict().items()}
     state = state if net.folded else fold_batch_norm(state, net.config)
     return net_of(net.config, state, folded=True, device="cpu", dtype=dtype)

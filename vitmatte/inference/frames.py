@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..model.execution import Execution
 from ..model.vitmatte import VitMatteForImageMatting, net_of
@@ -259,8 +260,14 @@ def _check_finite(run: Execution, dtype: torch.dtype) -> None:
 
 
 def in_float32(net: VitMatteForImageMatting, device: torch.device | str) -> VitMatteForImageMatting:
-    """A copy of the net in float32, made of torch's own layers."""
-    return net_of(net.config, net.state_dict(), folded=net.folded, device=device, dtype=torch.float32)
+    """A copy of the net in float32 whose layers do what they do; one of ComfyUI's is made of torch's own layers."""
+    if net.casts:
+        return net_of(net.config, net.state_dict(), folded=net.folded, device=device, dtype=torch.float32)
+    made: dict[int, object] = {}  # what deepcopy takes instead of copying: the original's device may have no room
+    for x in (*net.parameters(), *net.buffers()):
+        value = x.detach().to(device, torch.float32 if x.is_floating_point() else None)
+        made[id(x)] = nn.Parameter(value, requires_grad=False) if isinstance(x, nn.Parameter) else value
+    return deepcopy(net, made)
 
 
 def _part(step: Callable[[float], None], first: int, count: int, total: int, share: float) -> None:

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from ..padding import SizeContract
 from .attention import RelativePositions, attention, attention_reference, relative_table
 from .execution import Execution
-from .linear import linear, linear_gelu
 from .vitdet_config import VitDetConfig
 
 ACTIVATION: dict[str, Callable[[Tensor], Tensor]] = {
@@ -29,8 +28,7 @@ ACTIVATION: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "swish": F.silu,
 }
-GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}  # torch's name of the approximation
-# Numbers of needed tokens, for a size of pictures: libraries underneath keep a kernel for each (see `linear`).
+# Numbers of needed tokens, for a size of pictures: oneDNN, which computes bfloat16 on a CPU, keeps a kernel for each.
 COUNTS = 8
 RESIDUAL_EPS = 1e-6  # of the residual blocks' LayerNorms in every published net, whatever layer_norm_eps says
 
@@ -73,14 +71,14 @@ class VitDetAttention(nn.Module):
     def split(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Tokens [B, H, W, C] to queries, keys, values [3, B * windows * heads, tokens of a window, d]."""
         batch, height, width, _ = x.shape
-        qkv = linear(self.qkv, x)
         padded = SizeContract(size[0]).padded(height), SizeContract(size[1]).padded(width)
         if padded != (height, width):
             # Padding is zero before this layer, and takes part in attention: its values are the layer's bias.
             bias = self.qkv(x.new_zeros(1, x.shape[-1]))
-            whole = bias.expand(batch, *padded, -1).clone()
-            whole[:, :height, :width] = qkv
-            qkv = whole
+            qkv = bias.expand(batch, *padded, -1).clone()
+            qkv[:, :height, :width] = self.qkv(x)
+        else:
+            qkv = self.qkv(x)
         qkv = qkv.view(batch, padded[0] // size[0], size[0], padded[1] // size[1], size[1], 3, self.heads, self.dim)
         # [B, rows of windows, h, columns of windows, w, 3, heads, d] -> [3, B, rows, columns, heads, h, w, d]
         return qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, -1, size[0] * size[1], self.dim)
@@ -92,7 +90,7 @@ class VitDetAttention(nn.Module):
         result = result.view(batch, rows, columns, self.heads, *size, self.dim)
         # -> [B, rows of windows, h, columns of windows, w, heads, d]
         result = result.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, rows * size[0], columns * size[1], channels)
-        return linear(self.proj, result[:, :height, :width])
+        return self.proj(result[:, :height, :width])
 
     def infer_windows(self, x: Tensor, run: Execution) -> Tensor:
         """`forward` in windows, without the queries of the padding: tokens [B, H, W, C] to the same."""
@@ -100,7 +98,7 @@ class VitDetAttention(nn.Module):
         window, size = self.window, (self.window, self.window)
         relative = self.positions(size, x, run)
         padding = self.qkv(x.new_zeros(1, x.shape[-1])).view(3, 1, 1, 1, self.heads, 1, 1, self.dim)[1:]
-        qkv = linear(self.qkv, x).view(batch, height, width, 3, self.heads, self.dim)
+        qkv = self.qkv(x).view(batch, height, width, 3, self.heads, self.dim)
         result = x.new_empty(batch, height, width, self.heads, self.dim)
         for top, bottom, rows in _parts(height, window):
             for left, right, columns in _parts(width, window):
@@ -114,7 +112,7 @@ class VitDetAttention(nn.Module):
                 found = attention(queries, keys, values, relative, size, run=run, block=(rows, columns))
                 found = found.view(part.shape[1:]).permute(0, 1, 4, 2, 5, 3, 6)
                 _cells(result[:, top:bottom, left:right], rows, columns).copy_(found)
-        return linear(self.proj, result.flatten(3))
+        return self.proj(result.flatten(3))
 
     def forward(self, x: Tensor, run: Execution, probabilities: list[Tensor] | None = None) -> Tensor:
         """All tokens [B, H, W, C] at once, to the same; also appends the attention probabilities to a given list."""
@@ -138,12 +136,10 @@ class VitDetMlp(nn.Module):
         self.fc1 = ops.Linear(config.hidden_size, self.hidden, **at)
         self.fc2 = ops.Linear(self.hidden, config.hidden_size, **at)
         self.activation, self.dropout = ACTIVATION[config.hidden_act], config.dropout_prob
-        self.gelu = GELU.get(config.hidden_act)
 
     def infer(self, x: Tensor) -> Tensor:
         """`forward` without dropout."""
-        inner = self.activation(linear(self.fc1, x)) if self.gelu is None else linear_gelu(self.fc1, x, self.gelu)
-        return linear(self.fc2, inner)
+        return self.fc2(self.activation(self.fc1(x)))
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] to [..., C]."""
