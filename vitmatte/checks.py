@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from numbers import Real
 
@@ -119,3 +119,17 @@ def check_pixel_values(pixel_values: Tensor, channels: int, step: tuple[int, int
     if height % step[0] or width % step[1] or not height or not width:
         raise ValueError(f"pixel_values is {height}x{width}; expected multiples of {step[0]}x{step[1]}: "
                          "VitMatteImageProcessor pads to that")
+
+
+def check_cast(tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str, remedy: str) -> None:
+    """Raises ValueError where a finite value would be infinite in a floating-point type; names up to five tensors."""
+    most, beyond = torch.finfo(dtype).max, []
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.is_meta and value.numel() and torch.finfo(value.dtype).max > most:
+            low, high = torch.aminmax(value.detach())
+            if most < (size := max(float(high), -float(low))) < math.inf:
+                beyond.append(f"{name} {size:g}")
+    if beyond:
+        kind = str(dtype).removeprefix("torch.")
+        raise ValueError(f"{where}: {len(beyond)} tensors have values beyond {kind}, which ends at {most:g} "
+                         f"({', '.join(beyond[:5])}); {remedy}")

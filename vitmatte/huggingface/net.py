@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..model.casting import CheckedCasts
 from .hub_config import HubConfig
 
 N = TypeVar("N", bound="Net")
@@ -23,7 +24,7 @@ DONE_ANYWAY: dict[str, tuple[Any, ...]] = {
 }
 
 
-class Net(nn.Module):
+class Net(CheckedCasts):
     """A module with a configuration."""
 
     config_class: ClassVar[type[HubConfig]]

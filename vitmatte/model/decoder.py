@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ..inference.tiles import DecoderShape, Tile
 from ..inference.upsample import by_taps, convolved, joined
 from ..padding import Span
+from .casting import CheckedCasts
 from .config import VitMatteConfig
 from .execution import Execution, Region
 
@@ -110,7 +111,7 @@ class MattingHead(nn.Module):
         return logits
 
 
-class DetailCapture(nn.Module):
+class DetailCapture(CheckedCasts):
     """Feature map and picture to the alpha matte."""
 
     def __init__(self, config: VitMatteConfig, *, folded: bool = False, operations: Any = nn, device: Any = None,

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_cast
 from ..huggingface.net import Net
 from ..huggingface.outputs import ImageMattingOutput
 from .config import VitMatteConfig
@@ -176,7 +177,12 @@ def _check_labels(labels: Tensor, pixel_values: Tensor) -> None:
 def net_of(
     config: VitMatteConfig, state: Mapping[str, Tensor], *, folded: bool, device: torch.device | str, dtype: torch.dtype
 ) -> VitMatteForImageMatting:
-    """A net for inference, of torch's own layers, with these tensors: themselves where they are as wanted already."""
+    """A net for inference, of torch's own layers, with these tensors: themselves where they are as wanted already.
+
+    Raises:
+        ValueError: for values beyond what `dtype` holds.
+    """
+    check_cast(state, dtype, "the net", "use float32 or bfloat16")
     net = VitMatteForImageMatting(config, folded=folded, device="meta")
     net.load_state_dict({name: value.to(device, dtype if value.is_floating_point() else None)
                          for name, value in state.items()}, assign=True)

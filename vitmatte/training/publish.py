@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..checks import check_cast
 from ..files import whole_files
 from ..huggingface.hub_config import CONFIG_NAME
 from ..huggingface.processing import VitMatteImageProcessor
 from ..inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from ..weights.checkpoint import load_net
+from ..model.config import VitMatteConfig
+from ..weights.checkpoint import batch_norms, load_net
 from ..weights.tensors import write_safetensors
+
+LARGEST = 2.0**14  # a quarter of what float16 holds
 
 
 def publish(source: Path, target: Path) -> None:
@@ -28,7 +33,7 @@ def publish(source: Path, target: Path) -> None:
         target: the folder to write.
 
     Raises:
-        FileNotFoundError, ValueError: as `checkpoint.load_net`.
+        FileNotFoundError, ValueError: as `checkpoint.load_net` and `within_halves`.
     """
     net = load_net(source)
     target.mkdir(parents=True, exist_ok=True)
@@ -39,10 +44,50 @@ def publish(source: Path, target: Path) -> None:
         places = backbone.pretrain_grid[0] * backbone.pretrain_grid[1] + 1
         state["backbone.embeddings.position_embeddings"] = torch.zeros(1, places, backbone.hidden_size)
         described["backbone_config"]["use_absolute_position_embeddings"] = True
+    fitting = within_halves(state, net.config)
     with whole_files(target / CONFIG_NAME, target / "model.safetensors") as (config, weights):
-        write_safetensors(weights, {name: halved(name, value) for name, value in state.items()})
+        write_safetensors(weights, {name: halved(name, value) for name, value in fitting.items()})
         config.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         VitMatteImageProcessor(image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD).save_pretrained(target)
+
+
+def within_halves(state: Mapping[str, Tensor], config: VitMatteConfig) -> dict[str, Tensor]:
+    """The tensors of the same function with no value that float16 cannot hold.
+
+    What comes out of a convolution of weights w and bias b, z = w x + b, goes through a BatchNorm,
+
+        gamma (z - mean) / sqrt(var + eps) + beta.
+
+    A channel with w, b, mean or var beyond `LARGEST` gets w s, b s, mean s and s^2 (var + eps) - eps in their place,
+    with s the largest power of two that brings all below. Numerator and square root are then both s times what they
+    were, so that gamma and beta stay. (Where the new var would be negative it is 0, and gamma takes what is left:
+    times sqrt(eps) / (s sqrt(var + eps)).) Products with a power of two are exact; rounded are the new var, by 2^-24
+    of itself, and as `halved` the weights that leave float16's normal numbers (6.1e-5), by 3e-8.
+
+    Args:
+        state: of a net with BatchNorms, float32.
+        config: for its epsilon.
+
+    Raises:
+        ValueError: for a value beyond float16 that no BatchNorm follows.
+    """
+    fitting = dict(state)
+    for norm, conv, eps in batch_norms(state, config):
+        linear = [name for name in (f"{conv}.weight", f"{conv}.bias", f"{norm}.running_mean") if name in state]
+        var = state[f"{norm}.running_var"].double()
+        most = [LARGEST / state[name].double().abs().view(len(var), -1).amax(1) for name in linear]
+        most.append(((LARGEST + eps) / (var + eps)).sqrt())
+        scale = torch.exp2(torch.stack(most).amin(0).clamp(max=1.0).log2().floor())
+        for name in linear:
+            fitting[name] = state[name] * scale.view(-1, *[1] * (state[name].ndim - 1)).to(state[name].dtype)
+        moved = (scale.square() * (var + eps) - eps).clamp(min=0.0)
+        left = ((moved + eps) / (var + eps)).sqrt() / scale
+        gamma = left * state[f"{norm}.weight"].double()
+        for name, value, changes in (("running_var", moved, scale < 1), ("weight", gamma, (scale < 1) & (moved == 0))):
+            old = state[f"{norm}.{name}"]
+            fitting[f"{norm}.{name}"] = torch.where(changes, value.to(old.dtype), old)
+    check_cast(fitting, torch.float16, "the net", "no BatchNorm follows them that could take a scale back")
+    return fitting
 
 
 def halved(name: str, value: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_cast
 from ..huggingface.hub_config import CONFIG_NAME
 from ..model.config import VitMatteConfig
 from ..model.decoder import DetailCapture
@@ -226,17 +227,23 @@ def _numbered(state: Mapping[str, Tensor], pattern: str) -> list[str]:
     return found
 
 
+def batch_norms(state: Mapping[str, Tensor], config: VitMatteConfig) -> Iterator[tuple[str, str, float]]:
+    """(name of a BatchNorm of the decoder, name of the convolution before it, epsilon); a backbone of another library
+    keeps its own."""
+    for mean in [name for name in state if name.startswith("decoder.") and name.endswith(".running_mean")]:
+        norm = mean.removesuffix(".running_mean")
+        head = norm.endswith("matting_convs.1")
+        yield (norm, norm[:-1] + "0", HEAD_EPS) if head else (norm, norm[:-len("batch_norm")] + "conv",
+                                                              config.batch_norm_eps)
+
+
 def fold_batch_norm(state: Mapping[str, Tensor], config: VitMatteConfig) -> State:
     """The weights of the same net without BatchNorms: w' = w * s, b' = (b - mean) * s + beta, s = gamma /
     sqrt(var + eps). Computed in double precision; everything else is passed through."""
     folded = dict(state)
-    # A backbone of another library keeps its own.
-    for mean in [name for name in state if name.startswith("decoder.") and name.endswith(".running_mean")]:
-        norm = mean.removesuffix(".running_mean")
-        head = norm.endswith("matting_convs.1")
-        conv, eps = (norm[:-1] + "0", HEAD_EPS) if head else (norm[:-len("batch_norm")] + "conv", config.batch_norm_eps)
-        weight, bias = state[f"{conv}.weight"], state.get(f"{conv}.bias")
-        moved = -state[mean].double() if bias is None else bias.double() - state[mean].double()
+    for norm, conv, eps in batch_norms(state, config):
+        weight, bias, mean = state[f"{conv}.weight"], state.get(f"{conv}.bias"), state[f"{norm}.running_mean"].double()
+        moved = -mean if bias is None else bias.double() - mean
         scale = state[f"{norm}.weight"].double() / (state[f"{norm}.running_var"].double() + eps).sqrt()
         dtype = state[f"{norm}.weight"].dtype
         folded[f"{conv}.weight"] = (weight.double() * scale.view(-1, 1, 1, 1)).to(dtype)
@@ -336,19 +343,9 @@ def read_net(path: str | os.PathLike[str], config: VitMatteConfig | None) -> tup
 
 def placed(state: State, where: str, device: torch.device | str, dtype: torch.dtype | None) -> State:
     """Tensors on a device, floating-point ones in a type (None: as they are); ValueError for what it cannot hold."""
-    if dtype == torch.float16:
-        _check_halves(state, where)
+    if dtype is not None:
+        check_cast(state, dtype, where, "load it in float32 or bfloat16")
     return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in state.items()}
-
-
-def _check_halves(state: State, where: str) -> None:
-    """Raises ValueError where a weight that is finite would not be in float16."""
-    most = torch.finfo(torch.float16).max
-    largest = {name: float(value.abs().max()) for name, value in state.items() if value.is_floating_point()}
-    beyond = [f"{name} {size:g}" for name, size in largest.items() if most < size < float("inf")]
-    if beyond:
-        raise ValueError(f"{where}: {len(beyond)} tensors have values beyond float16, which ends at {most:g} "
-                         f"({', '.join(beyond[:5])}); load it in float32 or bfloat16")
 
 
 def empty_net(config: VitMatteConfig, where: str, **how: Any) -> VitMatteForImageMatting:
