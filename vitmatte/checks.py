@@ -1,4 +1,9 @@
-"""What is checked of arguments in many places: every refusal names the argument, what was expected, and the remedy."""
+"""What is checked of arguments in many places: every refusal names the argument, what was expected, and the remedy.
+
+One rule holds for the values of pictures, masks, trimaps and mattes. They are floating point around 0..1. Rounding and
+resampling overshoot that, so values less than `OVERSHOOT` outside are right: of masks, trimaps and mattes they count as
+0 and 1, pictures and colours are taken as they are. What is further outside is on another scale, and is refused.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,10 @@ from torch import Tensor
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
-# Resampling may overshoot 0..1 a little; beyond this a picture is on another scale.
-LOWEST, HIGHEST = -1.0, 2.0
+# Of values in 0..1 a filter whose weights add up to P above 0 and to -N below (P - N = 1) makes at most 2 P N less than
+# 0 or more than 1, on two axes: 0.72 with Lanczos's of three lobes, 0.45 with torch's bicubic one. Below 1, so that
+# whole numbers (labels 0, 1, 2, signs -1 and 1) are never taken for overshoot.
+OVERSHOOT = 1.0
 
 
 def check_choice(name: str, value: object, known: Iterable[str]) -> None:
@@ -47,13 +54,18 @@ def check_tensor(value: object, name: str) -> None:
         raise ValueError(f"{name} is on the device meta, where tensors have no values; expected the CPU or a GPU")
 
 
-def _check_values(value: Tensor, name: str, lowest: float, highest: float, remedy: str) -> None:
-    """Raises ValueError for values that are not finite or out of bounds (0..1 is what the message asks for)."""
-    low, high = (float(v) for v in torch.aminmax(value.detach().float()))
+def check_range(low: float, high: float, name: str, remedy: str) -> bool:
+    """Whether values from low to high overshoot 0..1; ValueError where they are not finite or overshoot too much."""
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{name} has values that are not finite (NaN or infinite)")
-    if low < lowest or high > highest:
+    if not -OVERSHOOT < low <= high < 1 + OVERSHOOT:
         raise ValueError(f"{name} has values from {low:g} to {high:g}; expected 0..1: {remedy}")
+    return low < 0 or high > 1
+
+
+def _overshoots(value: Tensor, name: str, remedy: str) -> bool:
+    low, high = (float(v) for v in torch.aminmax(value.detach().float()))
+    return check_range(low, high, name, remedy)
 
 
 def _check_type(value: Tensor, name: str) -> None:
@@ -68,9 +80,9 @@ def _check_type(value: Tensor, name: str) -> None:
     raise ValueError(f"{name} is {value.dtype}; expected floating point {remedy}")
 
 
-def check_plane(plane: Tensor, name: str) -> None:
-    """Raises TypeError or ValueError unless `plane` is a tensor [B, H, W] or [H, W] with at least one pixel, floating
-    point in 0..1 or bool."""
+def check_plane(plane: Tensor, name: str) -> Tensor:
+    """The plane with overshoot clamped to 0..1; TypeError or ValueError unless it is a tensor [B, H, W] or [H, W] with
+    at least one pixel, floating point around 0..1 or bool."""
     check_tensor(plane, name)
     if plane.ndim not in (2, 3):
         raise ValueError(f"{name} has shape {list(plane.shape)}; expected [batch, height, width] or [height, width]")
@@ -78,29 +90,28 @@ def check_plane(plane: Tensor, name: str) -> None:
         raise ValueError(f"{name} has shape {list(plane.shape)}: it is empty")
     if plane.dtype != torch.bool:
         _check_type(plane, name)
-        _check_values(plane, name, 0.0, 1.0, "scale or clamp it first")
+        if _overshoots(plane, name, "scale it first"):
+            return plane.detach().clamp(0.0, 1.0)
+    return plane
 
 
-def check_image(
-    image: Tensor, name: str = "image", *, lowest: float = 0.0, highest: float = 1.0, channels: int = 3
-) -> None:
+def check_image(image: Tensor, name: str = "image", *, channels: int = 3) -> None:
     """Raises TypeError or ValueError unless `image` is a tensor [B, H, W, 3 or 4] with at least one pixel, floating
-    point, and its first `channels` within bounds."""
+    point, and its first `channels` around 0..1."""
     check_tensor(image, name)
     if image.ndim != 4 or image.shape[-1] not in (3, 4):
         raise ValueError(f"{name} has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
     if image.numel() == 0:
         raise ValueError(f"{name} has shape {list(image.shape)}: it is empty")
     _check_type(image, name)
-    remedy = "divide 8-bit values by 255, tone-map high dynamic range first, clamp what overshoots a little"
-    _check_values(image[..., :channels], name, lowest, highest, remedy)
+    _overshoots(image[..., :channels], name, "divide 8-bit values by 255, tone-map high dynamic range first")
 
 
 def check_picture(image: Tensor, plane: Tensor, name: str) -> Tensor:
-    """The plane as [B, H, W]; TypeError or ValueError unless image [B, H, W, 3 or 4] and plane [B, H, W] or [H, W],
-    both in 0..1, fit each other."""
+    """The plane as [B, H, W], clamped to 0..1; TypeError or ValueError unless image [B, H, W, 3 or 4] and plane
+    [B, H, W] or [H, W], both around 0..1, fit each other."""
     check_image(image)
-    check_plane(plane, name)
+    plane = check_plane(plane, name)
     plane = plane.unsqueeze(0) if plane.ndim == 2 else plane
     if image.shape[1:3] != plane.shape[1:]:
         raise ValueError(f"image is {image.shape[2]}x{image.shape[1]} and {name} {plane.shape[2]}x{plane.shape[1]}; "

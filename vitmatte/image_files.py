@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import check_plane
 from .files import whole_file
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def write_matte(path: str | os.PathLike[str], alpha: Tensor) -> None:
 
     if Path(path).suffix.lower() not in (".png", ".tif", ".tiff"):
         raise ValueError(f"{path}: a matte needs 16 bits; expected a name that ends in .png or .tif")
-    levels = (alpha.cpu().double() * 65535).round().numpy().astype(np.uint16)
+    levels = (check_plane(alpha, "the matte").cpu().double() * 65535).round().numpy().astype(np.uint16)
     save_picture(Image.fromarray(levels), path)
 
 
@@ -122,7 +123,7 @@ def write_trimap(path: str | os.PathLike[str], trimap: Tensor) -> None:
 
     if Path(path).suffix.lower() not in (".png", ".tif", ".tiff", ".bmp"):
         raise ValueError(f"{path}: a trimap needs exact values; expected a name that ends in .png, .tif or .bmp")
-    levels = (trimap.cpu() * 255).add(0.5).floor().numpy().astype(np.uint8)
+    levels = (check_plane(trimap, "the trimap").float().cpu() * 255).add(0.5).floor().numpy().astype(np.uint8)
     save_picture(Image.fromarray(levels), path)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..checks import HIGHEST, LOWEST, check_choice, check_image, check_number, check_plane
+from ..checks import check_choice, check_image, check_number, check_plane
 from ..trimap.known import known_areas
 from ..weights.checkpoint import load_net
 from ..weights.download import locate
@@ -81,11 +81,11 @@ def matte(
 
     Args:
         model: from `load_model`.
-        image: [B, H, W, 3 or 4] (a fourth channel is ignored), floating point in 0..1 (resampling's overshoot to -1..2
-            is taken as it is), of any size from 1x1.
+        image: [B, H, W, 3 or 4] (a fourth channel is ignored), floating point in 0..1 (rounding's and resampling's
+            overshoot, less than 1, is taken as it is), of any size from 1x1.
         trimap: [B, H, W] or [H, W] of the same size, floating point or bool: 0 background, 1 foreground (an 8-bit step
-            from either is still that), anything between unknown. One trimap serves many images, and one image many
-            trimaps.
+            from either and overshoot are still that), anything between unknown. One trimap serves many images, and one
+            image many trimaps.
         memory_limit: bytes that a frame may take besides the weights and the tensors given; None for what is fastest.
             The result does not depend on it beyond rounding.
         strategy: "exact", or "grid": global attention among every second token only (Matte-Anything's; a quarter of
@@ -203,8 +203,8 @@ def _reporter(
 def checked(image: Tensor, trimap: Tensor) -> tuple[Tensor, int]:
     """(trimap as [B, H, W], number of frames that image and trimap make together); TypeError or ValueError if they
     are not as `matte` takes them."""
-    check_image(image, lowest=LOWEST, highest=HIGHEST)  # the net takes a little overshoot as it is
-    check_plane(trimap, "trimap")
+    check_image(image)
+    trimap = check_plane(trimap, "trimap")
     trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
     sizes = tuple(image.shape[1:3]), tuple(trimap.shape[1:3])
     if sizes[0] != sizes[1]:

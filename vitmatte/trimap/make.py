@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..checks import HIGHEST, LOWEST, check_choice, check_image, check_number, check_plane
+from ..checks import check_choice, check_image, check_number, check_plane
 from .components import small_areas
 from .distance import within, within_contour
 from .known import TOLERANCE, UNKNOWN, lacking
@@ -46,7 +46,8 @@ def make_trimap(
     """A trimap from a rough mask, a soft one, or a matte to refine.
 
     Args:
-        mask: [B, H, W] or [H, W], floating point or bool, 0 = background to 1 = foreground.
+        mask: [B, H, W] or [H, W], floating point or bool, 0 = background to 1 = foreground. Here and below, rounding's
+            and resampling's overshoot (less than 1) counts as 0 and 1, and is taken as it is of pictures.
         inner: how far the unknown area reaches from the mask's edge into the foreground; fractions allowed.
         outer: how far it reaches into the background.
         unit: of inner, outer and strands: "pixels", or "percent" of the subject's size in each frame, which is the
@@ -58,7 +59,7 @@ def make_trimap(
             and distances count from the place between the pixels where it crosses the value, to 1/64 pixel.
         fill_holes: areas of the mask that are not foreground, up to so many pixels each, become foreground.
         remove_specks: areas that are not background, up to so many pixels each, become background.
-        image: [B, H, W, 3 or 4], floating point around 0..1, for `strands`: the pictures that belong to the masks, or
+        image: [B, H, W, 3 or 4], floating point in 0..1, for `strands`: the pictures that belong to the masks, or
             one for all.
         strands: so much further the unknown area may reach where fine strands (hair, fur) in the image run on from it
             into the background.
@@ -82,7 +83,7 @@ def make_trimap(
     low, high = check_number("low", low, "a value in 0..1"), check_number("high", high, "a value in 0..1")
     if not low <= high <= 1:
         raise ValueError(f"low is {low!r} and high {high!r}; expected 0 <= low <= high <= 1")
-    check_plane(mask, "mask")
+    mask = check_plane(mask, "mask")
     marks = [_mark(plane, name, mask) for plane, name in
              ((unknown, "unknown"), (foreground, "foreground"), (background, "background"))]
     if marks[1] is not None and marks[2] is not None and bool((marks[1] & marks[2]).any()):
@@ -160,7 +161,7 @@ def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
     """[1 or B, H, W], bool, on the mask's device."""
     if plane is None:
         return None
-    check_plane(plane, f"the {name} mask")
+    plane = check_plane(plane, f"the {name} mask")
     _check_fit(tuple(plane.shape[-2:]), len(plane) if plane.ndim == 3 else 1, f"the {name} mask", mask)
     return (plane if plane.ndim == 3 else plane.unsqueeze(0)).to(mask.device) >= 0.5
 
@@ -168,7 +169,7 @@ def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
 def _check_image(image: Tensor | None, mask: Tensor) -> None:
     if image is None:
         raise ValueError("strands need the image: give it, or set strands to 0")
-    check_image(image, lowest=LOWEST, highest=HIGHEST)
+    check_image(image)
     _check_fit(tuple(image.shape[1:3]), len(image), "the image", mask)
 
 
