@@ -113,7 +113,7 @@ def test_progress_and_interruption():
 @pytest.mark.parametrize(("background", "said"), [
     (torch.rand(3, 4, 4, 3), "2 images, 2 of alpha and 3 of background"),
     (torch.rand(4, 4, 3), "background has shape"),
-    (torch.rand(1, 4, 4, 3) * 2, "background has values"),
+    (torch.rand(1, 4, 4, 3) + 2, "background has values"),
     (torch.rand(2), "background has shape"),
 ])
 def test_refused_backgrounds(background, said):

@@ -208,7 +208,8 @@ IMAGE, TRIMAP = torch.zeros(1, 8, 8, 3), torch.full((1, 8, 8), 0.5)
     (IMAGE, TRIMAP / 0, "trimap has values that are not finite"),
     (IMAGE + 200, TRIMAP, "image has values from 200 to 200; expected 0..1"),
     (IMAGE, TRIMAP * 255, "trimap has values from 127.5 to 127.5; expected 0..1"),
-    (IMAGE, TRIMAP - 1, "trimap has values from -0.5 to -0.5; expected 0..1"),
+    (IMAGE, TRIMAP - 1.5, "trimap has values from -1 to -1; expected 0..1"),
+    (IMAGE, TRIMAP * 4, "trimap has values from 2 to 2; expected 0..1"),  # labels 0, 1 and 2
 ])
 def test_refusals(model, image, trimap, said):
     with pytest.raises(ValueError, match=said):

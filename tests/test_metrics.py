@@ -124,8 +124,8 @@ def test_an_empty_area():
 @pytest.mark.parametrize(("found", "true", "area", "message"), [
     (np.zeros((4, 5)), np.zeros((4, 4)), None, "equal shapes"),
     (np.zeros((4, 4), np.uint8), np.zeros((4, 4)), None, "found is uint8"),
-    (np.full((4, 4), 1.5), np.zeros((4, 4)), None, "from 1.5 to 1.5"),
-    (np.full((4, 4), np.nan), np.zeros((4, 4)), None, "expected 0..1"),
+    (np.full((4, 4), 2.0), np.zeros((4, 4)), None, "from 2 to 2; expected 0..1"),
+    (np.full((4, 4), np.nan), np.zeros((4, 4)), None, "not finite"),
     (np.zeros((4, 4)), np.zeros((4, 4)), np.ones((4, 4)), "area is float64"),
     (np.zeros((0, 4)), np.zeros((0, 4)), None, "expected floating point"),
 ])

@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import logging
 from copy import deepcopy
+from pathlib import Path
 
 import pack
 import pytest
 import torch
 from nets import SPREAD, assert_close, random_net
+from safetensors.torch import load_file
 from test_model import random_attention
 
 from vitmatte import MattingModel, VitMatteForImageMatting, load_model, matte
+from vitmatte.export.subject import Subject
 from vitmatte.inference.attention import _biases
 from vitmatte.inference.context import Context
 from vitmatte.inference.frames import NotFiniteError
@@ -21,6 +24,7 @@ from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model.vitmatte import plain_copy
 
+DATA = Path(__file__).parent / "data"
 BLOCK = "backbone.encoder.layer.1."
 HEAD = "decoder.matting_head.matting_convs."
 # A layer whose result is made too large, and the one that takes it back where a linear function lies between.
@@ -129,6 +133,60 @@ def test_weights_beyond_float16_are_told_when_loading(tmp_path):
         load_model(tmp_path, dtype=torch.float16)
     for dtype in (torch.float32, torch.bfloat16):
         assert bool(matte(load_model(tmp_path, dtype=dtype), IMAGE, TRIMAP).isfinite().all())
+
+
+def test_the_bundled_net_is_the_same_in_float16_however_it_is_made():
+    """A running variance of 190,165, infinite in float16, made a channel constant: alpha was off by up to 0.145."""
+    image, trimap = (load_file(DATA / "golden.safetensors")[name] for name in ("image", "trimap"))
+    image, trimap = image[None].float() / 255, torch.where(trimap == 128, 0.5, trimap / 255)
+    exact = matte(load_model(), image, trimap)
+    folder = DATA.parents[1] / "vitmatte" / "bundled" / "vitmatte-tiny"
+    nets = [VitMatteForImageMatting.from_pretrained(folder).half(),
+            VitMatteForImageMatting.from_pretrained(folder).to(torch.float16),
+            VitMatteForImageMatting.from_pretrained(folder, dtype=torch.float16), load_model(dtype=torch.float16).net]
+    for net in nets:
+        # Of the logit 16 roundings of 2^-11, of magnitudes up to 10, remain; alpha moves by a quarter of the logit.
+        assert float((matte(model_of(net), image, trimap) - exact).abs().max()) < 16 * 10 * 2**-11 / 4
+    for name, value in nets[0].state_dict().items():
+        assert bool(value.isfinite().all()), name
+
+
+CASTS = {
+    "half": lambda net: net.half(),
+    "to": lambda net: net.to(torch.float16),
+    "to with a device": lambda net: net.to("cpu", torch.float16),
+    "type": lambda net: net.type(torch.float16),
+    "of the decoder alone": lambda net: net.decoder.half(),
+    "copied into a net of halves": lambda net: random_net().half().load_state_dict(net.state_dict()),
+    "made anew": lambda net: plain_copy(net, device="cpu", dtype=torch.float16),
+    "of an export": lambda net: Subject(net, torch.float16),
+}
+
+
+@pytest.mark.parametrize("cast", CASTS)
+@pytest.mark.parametrize("name", ["conv.weight", "batch_norm.running_mean", "batch_norm.running_var",
+                                  "batch_norm.weight", "batch_norm.bias"])
+def test_a_cast_that_overflows_is_an_error(name, cast):
+    net = random_net()
+    net.state_dict()[f"decoder.fusion_blocks.1.conv.{name}"].view(-1)[0] = -190165.0
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    if cast == "of an export":  # there BatchNorms are folded first, and what matters is the product
+        net.state_dict()["decoder.fusion_blocks.1.conv.conv.weight"][0, 0, 0, 0] = -190165.0
+        net.state_dict()["decoder.fusion_blocks.1.conv.batch_norm.running_var"][0] = 1
+        net.state_dict()["decoder.fusion_blocks.1.conv.batch_norm.weight"][0] = 1
+        before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(ValueError, match=r"fusion_blocks\.1\.conv\..* (190165|190164).*use float32 or bfloat16"):
+        CASTS[cast](net)
+    assert all(value.equal(before[key]) for key, value in net.state_dict().items())
+    assert net.to(torch.bfloat16).dtype == torch.bfloat16
+
+
+def test_moves_and_wider_types_are_not_checked():
+    net = random_net()
+    net.state_dict()["decoder.fusion_blocks.1.conv.batch_norm.running_var"][0] = 190165.0
+    for moved in (net.to("cpu"), net.float(), net.double(), net.to(memory_format=torch.channels_last),
+                  net.to_empty(device="meta")):
+        assert moved is net
 
 
 @pytest.mark.parametrize("place", [None, torch.tensor([0, 2, 3, 7, 11])])

@@ -29,7 +29,7 @@ from vitmatte.training.ema import Average
 from vitmatte.training.loop import train
 from vitmatte.training.optimizer import Muon, orthogonalised, split_parameters
 from vitmatte.training.precision import choose_precision, measured
-from vitmatte.training.publish import publish
+from vitmatte.training.publish import publish, within_halves
 from vitmatte.training.recipe import Crops, Schedule, read_recipe
 from vitmatte.training.state import only_one
 from vitmatte.training.vit_weights import load_plain_backbone
@@ -270,3 +270,56 @@ def test_a_plain_vit_as_beginning(tmp_path):
     with pytest.raises(ValueError, match=r"needs \[1, 26, 48\]"):
         torch.save({**plain, "pos_embed": torch.zeros(1, 197, 48)}, tmp_path / "other.pth")
         load_plain_backbone(net, str(tmp_path / "other.pth"))
+
+
+@pytest.mark.parametrize("name", ["running_var", "running_mean", "weight of the convolution"])
+@pytest.mark.parametrize("norm", ["fusion_blocks.1.conv.batch_norm", "matting_head.matting_convs.1"])
+def test_published_values_fit_float16(norm, name, tmp_path):
+    """The convolution in front of a norm is scaled so that its statistics do; the function stays the same."""
+    net = random_net()
+    state, head = net.state_dict(), norm.endswith("1")
+    conv = f"decoder.{norm[:-1]}0" if head else f"decoder.{norm.removesuffix('batch_norm')}conv"
+    by = {"running_var": 1e3, "running_mean": 1e5, "weight of the convolution": 1e6}[name]
+    linear = [f"{conv}.weight", *([f"{conv}.bias"] if head else []), f"decoder.{norm}.running_mean"]
+    for each in linear:
+        state[each][:5] *= by
+    state[f"decoder.{norm}.running_var"][:5] *= by**2
+    found = within_halves(state, net.config)
+    assert all(float(value.abs().max()) < 65504 for value in found.values() if value.is_floating_point())
+    for key in state:
+        assert found[key].equal(state[key]) == (key not in [*linear, f"decoder.{norm}.running_var"])
+        assert found[key].dtype == state[key].dtype and (found[key].ndim == 0 or found[key][5:].equal(state[key][5:]))
+    scaled = random_net()
+    scaled.load_state_dict(found)
+    # Products with powers of two are exact; the variance is rounded anew, by 2^-24, of which the logit has some 10.
+    assert_close(scaled(random_input(64, 96)).alphas, net(random_input(64, 96)).alphas, 20 * 2**-24)
+
+    net.save_pretrained(tmp_path / "net")
+    publish(tmp_path / "net", tmp_path / "published")
+    load_model(tmp_path / "published", dtype=torch.float16)
+    VitMatteForImageMatting.from_pretrained(tmp_path / "published").half()
+
+
+def test_what_no_norm_follows_cannot_be_published_beyond_float16(tmp_path):
+    net = random_net()
+    net.state_dict()["backbone.encoder.layer.1.mlp.fc2.weight"][0, 0] = 1e5
+    net.save_pretrained(tmp_path / "net")
+    with pytest.raises(ValueError, match=r"1 tensors .*layer\.1\.mlp\.fc2\.weight 100000\); no BatchNorm follows"):
+        publish(tmp_path / "net", tmp_path / "published")
+    assert not (tmp_path / "published" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("var", [0.0, 1e-3, 1.0, 1e6])
+def test_epsilon_counts_where_statistics_are_scaled(var):
+    """A channel that is nearly constant has a variance below epsilon and may have any mean."""
+    net = random_net()
+    net.config.batch_norm_eps, norm = 0.1, "decoder.fusion_blocks.1.conv.batch_norm"
+    state = net.state_dict()
+    state[f"{norm}.running_var"][:] = var
+    state[f"{norm}.running_mean"][:] = 3e5
+    found = within_halves(state, net.config)
+    scale = 2.0 ** torch.tensor(2**14 / max(3e5, var**0.5 * 2**7)).log2().floor().double()
+    assert found[f"{norm}.running_mean"].double().equal(state[f"{norm}.running_mean"].double() * scale)
+    over = [each[f"{norm}.weight"].double() / (each[f"{norm}.running_var"].double() + 0.1).sqrt()
+            for each in (found, state)]
+    assert torch.allclose(over[0] * scale, over[1], rtol=2**-22, atol=0)

@@ -1,18 +1,20 @@
-"""What is checked of arguments in many places: every refusal names the argument, what was expected, and the remedy."""
+"""What is checked of arguments in many places: every refusal names the argument, what was expected, and the remedy.
+
+One rule holds for the values of pictures, masks, trimaps and mattes. They are floating point around 0..1. Rounding and
+resampling overshoot that, so values less than `OVERSHOOT` outside are right: of masks, trimaps and mattes they count as
+0 and 1, pictures and colours are taken as they are. What is further outside is on another scale, and is refused.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -25,8 +27,10 @@ NO_WEIGHTS = ("the net's weights are on the device meta, where they have no valu
               "without that, or call accelerate.hooks.remove_hook_from_module(net, recurse=True): the net is small and "
               "stays on one device whole")
 
-# Resampling may overshoot 0..1 a little; beyond this a picture is on another scale.
-LOWEST, HIGHEST = -1.0, 2.0
+# Of values in 0..1 a filter whose weights add up to P above 0 and to -N below (P - N = 1) makes at most 2 P N less than
+# 0 or more than 1, on two axes: 0.72 with Lanczos's of three lobes, 0.45 with torch's bicubic one. Below 1, so that
+# whole numbers (labels 0, 1, 2, signs -1 and 1) are never taken for overshoot.
+OVERSHOOT = 1.0
 
 # Values this near 0 and 1 count as 0 and 1: one 8-bit step, and a rounding of it in half precision. It is needed:
 # ComfyUI 0.33 loads the white of an 8-bit grey PNG as 65280/65535 = 0.9961.
@@ -64,13 +68,18 @@ def check_tensor(value: object, name: str) -> None:
         raise ValueError(f"{name} is on the device meta, where tensors have no values; expected the CPU or a GPU")
 
 
-def _check_values(value: Tensor, name: str, lowest: float, highest: float, remedy: str) -> None:
-    """Raises ValueError for values that are not finite or out of bounds (0..1 is what the message asks for)."""
-    low, high = (float(v) for v in torch.aminmax(value.detach().float()))
+def check_range(low: float, high: float, name: str, remedy: str) -> bool:
+    """Whether values from low to high overshoot 0..1; ValueError where they are not finite or overshoot too much."""
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{name} has values that are not finite (NaN or infinite)")
-    if low < lowest or high > highest:
+    if not -OVERSHOOT < low <= high < 1 + OVERSHOOT:
         raise ValueError(f"{name} has values from {low:g} to {high:g}; expected 0..1: {remedy}")
+    return low < 0 or high > 1
+
+
+def _overshoots(value: Tensor, name: str, remedy: str) -> bool:
+    low, high = (float(v) for v in torch.aminmax(value.detach().float()))
+    return check_range(low, high, name, remedy)
 
 
 def _check_type(value: Tensor, name: str) -> None:
@@ -85,9 +94,9 @@ def _check_type(value: Tensor, name: str) -> None:
     raise ValueError(f"{name} is {value.dtype}; expected floating point {remedy}")
 
 
-def check_plane(plane: Tensor, name: str) -> None:
-    """Raises TypeError or ValueError unless `plane` is a tensor [B, H, W] or [H, W] with at least one pixel, floating
-    point in 0..1 or bool."""
+def check_plane(plane: Tensor, name: str) -> Tensor:
+    """The plane with overshoot clamped to 0..1; TypeError or ValueError unless it is a tensor [B, H, W] or [H, W] with
+    at least one pixel, floating point around 0..1 or bool."""
     check_tensor(plane, name)
     if plane.ndim not in (2, 3):
         raise ValueError(f"{name} has shape {list(plane.shape)}; expected [batch, height, width] or [height, width]")
@@ -95,22 +104,21 @@ def check_plane(plane: Tensor, name: str) -> None:
         raise ValueError(f"{name} has shape {list(plane.shape)}: it is empty")
     if plane.dtype != torch.bool:
         _check_type(plane, name)
-        _check_values(plane, name, 0.0, 1.0, "scale or clamp it first")
+        if _overshoots(plane, name, "scale it first"):
+            return plane.detach().clamp(0.0, 1.0)
+    return plane
 
 
-def check_image(
-    image: Tensor, name: str = "image", *, lowest: float = 0.0, highest: float = 1.0, channels: int = 3
-) -> None:
+def check_image(image: Tensor, name: str = "image", *, channels: int = 3) -> None:
     """Raises TypeError or ValueError unless `image` is a tensor [B, H, W, 3 or 4] with at least one pixel, floating
-    point, and its first `channels` within bounds."""
+    point, and its first `channels` around 0..1."""
     check_tensor(image, name)
     if image.ndim != 4 or image.shape[-1] not in (3, 4):
         raise ValueError(f"{name} has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
     if image.numel() == 0:
         raise ValueError(f"{name} has shape {list(image.shape)}: it is empty")
     _check_type(image, name)
-    remedy = "divide 8-bit values by 255, tone-map high dynamic range first, clamp what overshoots a little"
-    _check_values(image[..., :channels], name, lowest, highest, remedy)
+    _overshoots(image[..., :channels], name, "divide 8-bit values by 255, tone-map high dynamic range first")
 
 
 def unequal(name: str, size: tuple[int, ...], other_name: str, other: tuple[int, ...], *planes: Any) -> str:
@@ -143,10 +151,10 @@ def is_load_image_mask(plane: Any) -> bool:
 
 
 def check_picture(image: Tensor, plane: Tensor, name: str) -> Tensor:
-    """The plane as [B, H, W]; TypeError or ValueError unless image [B, H, W, 3 or 4] and plane [B, H, W] or [H, W],
-    both in 0..1, fit each other."""
+    """The plane as [B, H, W], clamped to 0..1; TypeError or ValueError unless image [B, H, W, 3 or 4] and plane
+    [B, H, W] or [H, W], both around 0..1, fit each other."""
     check_image(image)
-    check_plane(plane, name)
+    plane = check_plane(plane, name)
     plane = plane.unsqueeze(0) if plane.ndim == 2 else plane
     if image.shape[1:3] != plane.shape[1:]:
         raise ValueError(unequal("image", image.shape[1:3], name, plane.shape[1:], plane))
@@ -164,3 +172,17 @@ def check_pixel_values(pixel_values: Tensor, channels: int, step: tuple[int, int
     if height % step[0] or width % step[1] or not height or not width:
         raise ValueError(f"pixel_values is {height}x{width}; expected multiples of {step[0]}x{step[1]}: "
                          "VitMatteImageProcessor pads to that")
+
+
+def check_cast(tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str, remedy: str) -> None:
+    """Raises ValueError where a finite value would be infinite in a floating-point type; names up to five tensors."""
+    most, beyond = torch.finfo(dtype).max, []
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.is_meta and value.numel() and torch.finfo(value.dtype).max > most:
+            low, high = torch.aminmax(value.detach())
+            if most < (size := max(float(high), -float(low))) < math.inf:
+                beyond.append(f"{name} {size:g}")
+    if beyond:
+        kind = str(dtype).removeprefix("torch.")
+        raise ValueError(f"{where}: {len(beyond)} tensors have values beyond {kind}, which ends at {most:g} "
+                         f"({', '.join(beyond[:5])}); {remedy}")

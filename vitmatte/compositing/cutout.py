@@ -26,8 +26,10 @@ def cut_out(
     """The subject on nothing.
 
     Args:
-        image: [B, H, W, 3 or 4] floating point in 0..1; a fourth channel is ignored.
-        alpha: [B, H, W] or [H, W] in 0..1 or bool, of the same size; one may serve all images, or one image all mattes.
+        image: [B, H, W, 3 or 4] floating point in 0..1 (rounding's and resampling's overshoot, less than 1, is taken as
+            it is, and comes out where the picture does); a fourth channel is ignored.
+        alpha: [B, H, W] or [H, W] in 0..1 (overshoot counts as 0 and 1) or bool, of the same size; one may serve all
+            images, or one image all mattes.
         estimate: free half-covered pixels of the old background's colour (`estimate_foreground`); else keep the
             picture's colours.
         despill: take the light of a "green" or "blue" screen from the subject, also where it is opaque
@@ -68,7 +70,8 @@ def replace_background(
     Args:
         image, alpha, estimate, despill, on_progress, check_interrupt: as for `cut_out`.
         background: a colour [3 or 4], or pictures [B, h, w, 3 or 4] of any size, as many as images, or one for all, or
-            many for one image; floating point in 0..1, and a fourth channel is straight alpha.
+            many for one image; floating point in 0..1 with overshoot as of image, and a fourth channel is straight
+            alpha.
         fit, fill: how pictures of another size are brought to the image's; see `compositing.fit`. fill is a colour [3],
             or [4] for a background with alpha.
         linear: see `composite`.
@@ -82,10 +85,11 @@ def replace_background(
     alpha = check_picture(image, alpha, "alpha")
     behind = _as_picture(background, "background")
     if fill is not None:
-        _as_picture(fill, "fill")
+        filled = _as_picture(fill, "fill")
         if fill.ndim != 1 or len(fill) > behind.shape[-1]:
             raise ValueError(f"fill has shape {list(fill.shape)}; expected a colour [{behind.shape[-1]}], with as many "
                              "channels as the background")
+        fill = filled.flatten()
     counts = {len(image), len(alpha), len(behind)} - {1}
     if len(counts) > 1:
         raise ValueError(f"{len(image)} images, {len(alpha)} of alpha and {len(behind)} of background: expected as "
@@ -103,14 +107,17 @@ def replace_background(
 
 
 def _as_picture(given: Tensor, name: str) -> Tensor:
-    """A colour [3 or 4] as [1, 1, 1, 3 or 4], or a picture itself; TypeError or ValueError unless it is either."""
+    """A colour [3 or 4] as [1, 1, 1, 3 or 4], or a picture itself, alpha clamped to 0..1; TypeError or ValueError
+    unless it is either."""
     check_tensor(given, name)
     if given.ndim not in (1, 4) or given.shape[-1] not in (3, 4):
         raise ValueError(f"{name} has shape {list(given.shape)}; expected a colour [3 or 4], or pictures [batch, "
                          "height, width, 3 or 4]")
     picture = given.view(1, 1, 1, -1) if given.ndim == 1 else given
     check_image(picture, name, channels=4)
-    return picture
+    if picture.shape[-1] == 3:
+        return picture
+    return torch.cat([picture[..., :3], picture[..., 3:].clamp(0.0, 1.0)], dim=-1)
 
 
 def _opaque(fill: Tensor | None, scene: Tensor) -> Tensor | None:

@@ -62,14 +62,16 @@ def estimate_foreground(
     """The subject's colours, free of the background's.
 
     Args:
-        image: [B, H, W, 3 or 4] floating point in 0..1; a fourth channel is ignored.
-        alpha: [B, H, W] or [H, W] in 0..1 or bool, of the same size; one may serve all images, or one image all mattes.
+        image: [B, H, W, 3 or 4] floating point in 0..1 (rounding's and resampling's overshoot, less than 1, is taken as
+            it is); a fourth channel is ignored.
+        alpha: [B, H, W] or [H, W] in 0..1 (overshoot counts as 0 and 1) or bool, of the same size; one may serve all
+            images, or one image all mattes.
         return_background: give the background's colours as well.
 
     Returns:
-        The foreground [B, H, W, 3], float32 in 0..1, on the image's device; exactly the picture where alpha is 1, and
-        where alpha is 0 the subject's nearby colours, ever smoother with the distance. With `return_background` also
-        the background, likewise, exactly the picture where alpha is 0.
+        The foreground [B, H, W, 3], float32 in 0..1, on the image's device; exactly the picture (overshoot included)
+        where alpha is 1, and where alpha is 0 the subject's nearby colours, ever smoother with the distance. With
+        `return_background` also the background, likewise, exactly the picture where alpha is 0.
 
     Raises:
         TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.

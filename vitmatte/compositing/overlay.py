@@ -19,7 +19,7 @@ def tint(image: Tensor, trimap: Tensor) -> Tensor:
     """A picture on which the three areas of its trimap can be read: green subject, yellow unknown, blue background.
 
     Args:
-        image: [B, H, W, 3 or 4] in 0..1; a fourth channel is ignored.
+        image: [B, H, W, 3 or 4] in 0..1, overshoot as in `cut_out`; a fourth channel is ignored.
         trimap: [B, H, W] or [H, W] in 0..1, of the same size; one may serve all pictures, or one picture all trimaps.
 
     Returns:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import check_range
+
 SIGMA = 1.4  # of the Gaussian derivative, in pixels
 CUT_OFF = 1e-2  # the filter ends where the Gaussian falls below this
 STEP = 0.1  # between the thresholds of the connectivity error
@@ -36,7 +38,7 @@ def errors(found: np.ndarray, true: np.ndarray, area: np.ndarray | None = None) 
     """All four errors.
 
     Args:
-        found, true: [H, W], floating point in 0..1.
+        found, true: [H, W], floating point in 0..1; overshoot (less than 1) counts as 0 and 1, as everywhere here.
         area: [H, W], bool, not empty; default everything.
 
     Raises:
@@ -66,9 +68,8 @@ def _checked(given: object, name: str) -> np.ndarray:
     matte = _array(given, name)
     if matte.ndim != 2 or not matte.size or not np.issubdtype(matte.dtype, np.floating):
         raise ValueError(f"{name} is {matte.dtype} of shape {matte.shape}; expected floating point [height, width]")
-    if not (matte.min() >= 0 and matte.max() <= 1):
-        raise ValueError(f"{name} has values from {matte.min():g} to {matte.max():g}; expected 0..1")
-    return matte.astype(np.float64)
+    check_range(float(matte.min()), float(matte.max()), name, "scale it first")
+    return matte.astype(np.float64).clip(0.0, 1.0)
 
 
 def sad(found: np.ndarray, true: np.ndarray, area: np.ndarray) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..inference.matting import matte
 from ..inference.model import MattingModel
 from ..model.config import TransformerConfig
+from ..model.plain import is_plain
 from ..model.vitdet import VitDet
 from ..model.vitmatte import ViTMatte, plain_copy
 from .traceable import TraceableMatte, TraceableNet
@@ -69,6 +70,7 @@ class Subject:
         if self.dtype not in MOST_APART:
             raise ValueError(f"dtype is {self.dtype}; expected torch.float32 or torch.float16, which every runtime has")
         self.config: TransformerConfig = net.backbone.architecture
+        _check_plain(net)
         # On the CPU, of torch's own layers, folded.
         self.reference = plain_copy(net, device="cpu", dtype=torch.float32)
         traced = plain_copy(net, device="cpu", dtype=self.dtype)
@@ -134,6 +136,16 @@ class Subject:
         several = self.config.window_size + 3  # windows on both axes
         with torch.inference_mode(False), torch.enable_grad(), _sizes_left_open():
             return torch.export.export(self.module, (), self.inputs(3, several, several + 2), dynamic_shapes=shapes)
+
+
+def _check_plain(net: nn.Module) -> None:
+    """Raises ValueError for a net with a layer that is more than its weights, which the export would leave out."""
+    for name, part in net.named_modules():
+        leaf = not any(part.children()) or isinstance(part, (nn.Linear, nn.Conv2d, nn.LayerNorm))
+        if "forward" in vars(part) or leaf and not is_plain(part):
+            raise ValueError(f"{name} is a {type(part).__name__} that is more than its weights (another class, a "
+                             "replaced forward, quantised or parametrised weights), which the export would leave out: "
+                             "merge it into a plain layer first")
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..model.casting import CheckedCasts
 from ..weights.config_file import CONFIG_NAME
 from ..weights.load import Checkpoint, find_weights, load_state, naming, placed
 from ..weights.repository import HUB_ARGUMENTS, fetch_repository
@@ -29,7 +30,7 @@ DONE_ANYWAY: dict[str, tuple[Any, ...]] = {
 }
 
 
-class PretrainedNet(nn.Module):
+class PretrainedNet(CheckedCasts):
     """A net with a documented configuration; the base of those classes that scripts load and save."""
 
     config_class: ClassVar[type[HubConfig]]

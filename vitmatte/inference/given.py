@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import HIGHEST, LOWEST, NO_WEIGHTS, check_image, check_plane, unequal
+from ..checks import NO_WEIGHTS, check_image, check_plane, unequal
 from ..padding import SizeContract
 from ..trimap.known import known_areas
 from .decode import decoder_shape
@@ -51,8 +51,8 @@ def place_of(
 def checked_frames(image: Tensor, trimap: Tensor) -> tuple[Tensor, int]:
     """(trimap as [B, H, W], number of frames that image and trimap make together); TypeError or ValueError if they
     are not as `matte` takes them."""
-    check_image(image, lowest=LOWEST, highest=HIGHEST)  # the net takes a little overshoot as it is
-    check_plane(trimap, "trimap")
+    check_image(image)
+    trimap = check_plane(trimap, "trimap")
     trimap = trimap.unsqueeze(0) if trimap.ndim == 2 else trimap
     sizes = tuple(image.shape[1:3]), tuple(trimap.shape[1:3])
     if sizes[0] != sizes[1]:

@@ -45,11 +45,11 @@ def matte(
 
     Args:
         model: from `load_model`.
-        image: [B, H, W, 3 or 4] (a fourth channel is ignored), floating point in 0..1 (resampling's overshoot to -1..2
-            is taken as it is), of any size from 1x1.
+        image: [B, H, W, 3 or 4] (a fourth channel is ignored), floating point in 0..1 (rounding's and resampling's
+            overshoot, less than 1, is taken as it is), of any size from 1x1.
         trimap: [B, H, W] or [H, W] of the same size, floating point or bool: 0 background, 1 foreground (an 8-bit step
-            from either is still that), anything between unknown. One trimap serves many images, and one image many
-            trimaps.
+            from either and overshoot are still that), anything between unknown. One trimap serves many images, and one
+            image many trimaps.
         memory_limit: bytes that a frame may take besides the weights and the tensors given; None for what is fastest.
             The result does not depend on it beyond rounding.
         strategy: "exact": global blocks attend to all tokens, as transformers computes it. "local": they attend within

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..model.vitmatte import plain_copy
+from ..model.vitmatte import float32_copy
 from .frames import Frame, NotFiniteError, Setting, compute
 from .plan import Plan
 from .planning import make_plan, smaller, within
@@ -82,7 +82,7 @@ def widened(setting: Setting, memory_limit: int | None) -> Setting:
     plan = plan if memory_limit is None else within(plan, footprint, memory_limit)
     model = setting.model
     if not model.net.casts:
-        model = replace(model, net=plain_copy(model.net, device=setting.device, dtype=torch.float32))
+        model = replace(model, net=float32_copy(model.net, setting.device))
     return Setting(model, setting.device, footprint, plan)
 
 
@@ -129,5 +129,5 @@ def _smaller_plans(setting: Setting) -> Iterator[Plan | None]:
 def _on_the_cpu(setting: Setting) -> Setting:
     """The same in float32 on the CPU, with a copy of the net."""
     footprint = replace(setting.footprint, device="cpu", dtype=torch.float32)
-    model = replace(setting.model, net=plain_copy(setting.model.net, device="cpu", dtype=torch.float32))
+    model = replace(setting.model, net=float32_copy(setting.model.net, "cpu"))
     return Setting(model, torch.device("cpu"), footprint, make_plan(footprint))

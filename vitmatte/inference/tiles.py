@@ -159,7 +159,8 @@ class DecoderShape:
             joined = tile.area("joined", level) * (self.details[level] + self.features[level + 1])
             fused = tile.area("joined", level) * self.features[level]
             if self.features[level + 1] >= TAPS_CHANNELS:
-                joined = taps_scratch(tile.area("features", level + 1), self.features[level]) - 2 * below
+                taps = taps_scratch(tile.area("features", level + 1), self.features[level])
+                joined = max(joined, taps - 2 * below)
             scratch = max(scratch, joined + 2 * below)
             most = max(most, sum(details[:level + 1]) + below + fused)
         inner = tile.area("features", 0)

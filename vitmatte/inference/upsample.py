@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..model.plain import is_called, is_plain
 from .context import Context
 
 # From this many channels on the products saved are worth more than the additions made, on a CPU (benchmarks/parts.py).
@@ -21,9 +22,10 @@ TAPS_CHANNELS = 64
 
 
 def by_taps(features: Tensor, conv: Any) -> bool:
-    """Whether `convolved` is the faster form and as exact: on a CPU, in float32, for many channels."""
-    plain = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (features, conv.weight))
-    return plain and features.shape[0] == 1 and features.shape[1] >= TAPS_CHANNELS
+    """Whether `convolved` is the faster form and as exact: a plain layer on a CPU, float32, many channels."""
+    if features.shape[0] != 1 or features.shape[1] < TAPS_CHANNELS or not is_plain(conv) or is_called(conv):
+        return False
+    return all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (features, conv.weight))
 
 
 def joined(details: Tensor, features: Tensor, context: Context) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .casting import CheckedCasts
 from .config import MattingConfig
 
 HEAD_CHANNELS = 16  # of the head's inner layer, in every published net
@@ -98,7 +99,7 @@ class MattingHead(nn.Module):
             self.matting_convs[1] = nn.Identity()
 
 
-class DetailCapture(nn.Module):
+class DetailCapture(CheckedCasts):
     """Feature map and picture to the alpha matte."""
 
     def __init__(self, config: MattingConfig, *, operations: Any = nn, device: Any = None, dtype: Any = None) -> None:

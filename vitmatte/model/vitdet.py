@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..checks import check_pixel_values
 from .block import VitDetLayer, VitDetResidual
+from .casting import CheckedCasts
 from .config import TransformerConfig
 
 
@@ -56,7 +57,7 @@ class VitDetEncoder(nn.Module):
         self.layer = nn.ModuleList(VitDetLayer(config, i, ops, **at) for i in range(config.num_hidden_layers))
 
 
-class VitDet(nn.Module):
+class VitDet(CheckedCasts):
     """The whole transformer.
 
     Args:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_cast
+from .casting import CheckedCasts
 from .config import MattingConfig, TransformerConfig
 from .decoder import DetailCapture
 from .external import ExternalBackbone
 from .vitdet import VitDet
 
 
-class ViTMatte(nn.Module):
+class ViTMatte(CheckedCasts):
     """The net: normalised RGB and trimap in, alpha matte out.
 
     Args:
@@ -111,12 +114,26 @@ class ViTMatte(nn.Module):
             self.backbone.to(device=None if away else device, dtype=dtype)
 
 
+def float32_copy(net: ViTMatte, device: torch.device | str) -> ViTMatte:
+    """A copy of the net in float32 whose layers do what they do; ComfyUI's become torch's own."""
+    if net.casts:
+        return plain_copy(net, device=device, dtype=torch.float32)
+    made: dict[int, object] = {}  # what deepcopy takes instead of copying: the original's device may have no room
+    for x in (*net.parameters(), *net.buffers()):
+        value = x.detach().to(device, torch.float32 if x.is_floating_point() else None)
+        made[id(x)] = nn.Parameter(value, requires_grad=False) if isinstance(x, nn.Parameter) else value
+    return deepcopy(net, made)
+
+
 def plain_copy(net: ViTMatte, *, device: torch.device | str, dtype: torch.dtype) -> ViTMatte:
     """A folded copy for inference made of torch's own layers.
 
     Args:
         net: in evaluation mode.
         device, dtype: of the copy. Tensors that are there already, and of that dtype, are shared.
+
+    Raises:
+        ValueError: for values beyond what `dtype` holds.
     """
     copy = ViTMatte(net.architecture, device="meta")
     if net.folded:
@@ -126,6 +143,7 @@ def plain_copy(net: ViTMatte, *, device: torch.device | str, dtype: torch.dtype)
         copy.load_state_dict(state, assign=True)
         copy.fold()
         state = copy.state_dict()
+    check_cast(state, dtype, "the net", "use float32 or bfloat16")
     copy.load_state_dict({name: value.to(device, dtype if value.is_floating_point() else None)
                           for name, value in state.items()}, assign=True)
     copy.place_external(device, dtype)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from ..checks import check_plane
 from ..files import whole_file
 from .metadata import Metadata
 
@@ -38,7 +39,7 @@ def write_matte(path: str | os.PathLike[str], alpha: Tensor) -> None:
     from PIL import Image
 
     check_matte_name(path)
-    levels = (alpha.cpu().double() * 65535).round().numpy().astype(np.uint16)
+    levels = (check_plane(alpha, "the matte").cpu().double() * 65535).round().numpy().astype(np.uint16)
     save_picture(Image.fromarray(levels), path)
 
 
@@ -51,7 +52,7 @@ def write_trimap(path: str | os.PathLike[str], trimap: Tensor) -> None:
     from PIL import Image
 
     check_trimap_name(path)
-    levels = (trimap.cpu() * 255).add(0.5).floor().numpy().astype(np.uint8)
+    levels = (check_plane(trimap, "the trimap").float().cpu() * 255).add(0.5).floor().numpy().astype(np.uint8)
     save_picture(Image.fromarray(levels), path)
 
 

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from ..checks import (
-    HIGHEST,
     LOAD_IMAGE_HINT,
-    LOWEST,
     TOLERANCE,
     check_choice,
     check_image,
@@ -57,7 +55,8 @@ def make_trimap(
     """A trimap from a rough mask, a soft one, or a matte to refine.
 
     Args:
-        mask: [B, H, W] or [H, W], floating point or bool, 0 = background to 1 = foreground.
+        mask: [B, H, W] or [H, W], floating point or bool, 0 = background to 1 = foreground. Here and below, rounding's
+            and resampling's overshoot (less than 1) counts as 0 and 1, and is taken as it is of pictures.
         inner: how far the unknown area reaches from the mask's edge into the foreground; fractions allowed.
         outer: how far it reaches into the background.
         unit: of inner, outer and strands: "pixels", or "percent" of the subject's size in each frame, which is the
@@ -69,7 +68,7 @@ def make_trimap(
             and distances count from the place between the pixels where it crosses the value, to 1/64 pixel.
         fill_holes: areas of the mask that are not foreground, up to so many pixels each, become foreground.
         remove_specks: areas that are not background, up to so many pixels each, become background.
-        image: [B, H, W, 3 or 4], floating point around 0..1, for `strands`: the pictures that belong to the masks, or
+        image: [B, H, W, 3 or 4], floating point in 0..1, for `strands`: the pictures that belong to the masks, or
             one for all.
         strands: so much further the unknown area may reach where fine strands (hair, fur) in the image run on from it
             into the background.
@@ -88,7 +87,7 @@ def make_trimap(
     inner, outer, strands, low, high = check_options(
         inner=inner, outer=outer, strands=strands, unit=unit, low=low, high=high, fill_holes=fill_holes,
         remove_specks=remove_specks)
-    check_plane(mask, "mask")
+    mask = check_plane(mask, "mask")
     marks = [_mark(plane, name, mask) for plane, name in
              ((unknown, "unknown"), (foreground, "foreground"), (background, "background"))]
     if marks[1] is not None and marks[2] is not None and bool((marks[1] & marks[2]).any()):
@@ -182,7 +181,7 @@ def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
     """[1 or B, H, W], bool, on the mask's device."""
     if plane is None:
         return None
-    check_plane(plane, f"the {name} mask")
+    plane = check_plane(plane, f"the {name} mask")
     _check_fit(tuple(plane.shape[-2:]), len(plane) if plane.ndim == 3 else 1, f"the {name} mask", mask, plane)
     return (plane if plane.ndim == 3 else plane.unsqueeze(0)).to(mask.device) >= 0.5
 
@@ -190,7 +189,7 @@ def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
 def _check_image(image: Tensor | None, mask: Tensor) -> None:
     if image is None:
         raise ValueError("strands need the image: give it, or set strands to 0")
-    check_image(image, lowest=LOWEST, highest=HIGHEST)
+    check_image(image)
     _check_fit(tuple(image.shape[1:3]), len(image), "the image", mask)
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_cast
 from ..model.config import MattingConfig
 from ..model.vitmatte import ViTMatte
 from .config_file import CONFIG_NAME, read_config
@@ -184,19 +185,9 @@ def _refuse(where: str, layout: str, faults: Mapping[str, list[str]]) -> None:
 
 def placed(state: State, where: str, device: torch.device | str, dtype: torch.dtype | None) -> State:
     """Tensors on a device, floating-point ones in a type (None: as they are); ValueError for what it cannot hold."""
-    if dtype == torch.float16:
-        _check_halves(state, where)
+    if dtype is not None:
+        check_cast(state, dtype, where, "load it in float32 or bfloat16")
     return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in state.items()}
-
-
-def _check_halves(state: State, where: str) -> None:
-    """Raises ValueError where a weight that is finite would not be in float16."""
-    most = torch.finfo(torch.float16).max
-    largest = {name: float(value.abs().max()) for name, value in state.items() if value.is_floating_point()}
-    beyond = [f"{name} {size:g}" for name, size in largest.items() if most < size < float("inf")]
-    if beyond:
-        raise ValueError(f"{where}: {len(beyond)} tensors have values beyond float16, which ends at {most:g} "
-                         f"({', '.join(beyond[:5])}); load it in float32 or bfloat16")
 
 
 @contextmanager
