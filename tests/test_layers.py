@@ -10,13 +10,13 @@ import torch
 from nets import assert_close, random_input, random_net
 from torch import nn
 from torch.nn import functional as F
-from vitmatte.model.execution import Execution
 
-from vitmatte import MattingModel, load_model, matte
+from vitmatte import MattingModel, load_net, matte
 from vitmatte.export.subject import Subject
 from vitmatte.inference import upsample
-from vitmatte.inference.frames import in_float32
 from vitmatte.inference.preprocessing import Preprocessing
+from vitmatte.model.vitmatte import float32_copy
+from vitmatte.weights.released import BUNDLED_FOLDER
 
 IMAGE, TRIMAP = torch.rand(1, 40, 70, 3, generator=torch.Generator().manual_seed(0)), torch.full((40, 70), 0.5)
 CONV = "decoder.fusion_blocks.1.conv.conv"
@@ -113,10 +113,10 @@ def test_a_copy_in_float32_computes_the_same(change):
     net = random_net()
     for name in NAMES:
         change(net.get_submodule(name))
-    found, expected = both(in_float32(net, "cpu")), both(net)
+    found, expected = both(float32_copy(net, "cpu")), both(net)
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other, 1e-5)
-    half = in_float32(copy.deepcopy(net).half(), "cpu")
+    half = float32_copy(copy.deepcopy(net).half(), "cpu")
     assert {x.dtype for x in half.parameters()} == {torch.float32}
     assert half.state_dict().keys() == net.state_dict().keys()
 
@@ -170,11 +170,10 @@ def test_layers_can_be_compiled_to_machine_code():
     mlp, x = random_net().backbone.encoder.layer[0].mlp, torch.randn(7, 48)
     with torch.no_grad():
         assert_close(torch.compile(mlp)(x), mlp(x), 1e-5)
-        assert_close(torch.compile(mlp.infer)(x), mlp(x), 1e-5)
 
 
 def test_the_bundled_net_is_the_same_with_and_without_gradients():
-    found = both(load_model().net)
+    found = both(load_net(BUNDLED_FOLDER, folded=True))
     assert_close(found[0], found[1], 1e-5)
     assert_close(found[2], found[1], 1e-5)
 
@@ -195,5 +194,4 @@ def test_quantised_weights_are_computed_with():
     layer.weight = nn.Parameter((layer.weight.detach() * 2).as_subclass(Halved), requires_grad=False)
     pixels = random_input(32, 48)
     with torch.no_grad():
-        for run in (None, Execution()):
-            assert_close(net(pixels, run=run).alphas, plain(pixels, run=run).alphas, 1e-5)
+        assert_close(net(pixels).alphas, plain(pixels).alphas, 1e-5)

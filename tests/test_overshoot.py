@@ -8,13 +8,14 @@ import torch
 from nets import random_net
 from PIL import Image
 from torch.nn import functional as F
-from vitmatte.image_files import read_mask, write_matte, write_trimap
 
 from vitmatte import MattingModel, cut_out, estimate_foreground, make_trimap, matte, replace_background
 from vitmatte.checks import OVERSHOOT
 from vitmatte.compositing.overlay import tint
 from vitmatte.evaluation.metrics import errors
 from vitmatte.inference.preprocessing import Preprocessing
+from vitmatte.pictures.reading import read_mask
+from vitmatte.pictures.writing import write_matte, write_trimap
 
 MODEL = MattingModel(random_net(), Preprocessing())
 SIDE = 24
