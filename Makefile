@@ -3,6 +3,7 @@
 # make lint   lint and type check alone
 # make test-lowest   the tests with the lowest version of every package of requirements.txt (Python 3.10 or 3.11)
 # make bench  speed and memory against transformers
+# make docs   the documentation as a site, into site/; a warning is an error
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,12 +15,14 @@ INDEX ?=
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
 LOWEST := $(VENV)-lowest/Scripts
+DOCS := $(VENV)-docs/Scripts
 else
 BIN := $(VENV)/bin
 LOWEST := $(VENV)-lowest/bin
+DOCS := $(VENV)-docs/bin
 endif
 
-.PHONY: demo test test-lowest lint bench clean
+.PHONY: demo test test-lowest lint bench docs clean
 
 $(VENV)/runtime: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -66,5 +69,14 @@ lint: $(VENV)/development
 bench: $(VENV)/development
 	$(BIN)/python -m benchmarks
 
+# An environment of its own: the site needs neither torch nor this library, whose source it only reads.
+$(VENV)-docs/site: requirements-docs.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(DOCS)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	touch $@
+
+docs: $(VENV)-docs/site
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(DOCS)):$$PATH" $(DOCS)/python -m mkdocs build --strict
+
 clean:
-	rm -rf demo build dist *.egg-info
+	rm -rf demo build dist site *.egg-info

@@ -93,7 +93,8 @@ def test_the_pack_leaves_out_development_alone():
     left = {name.split("/")[0] for name in tracked() if not ignored.match_file(name)}
     assert left >= {"__init__.py", "nodes", "vitmatte", "workflows", "web", "locales", "subgraphs", "pictures",
                     "pyproject.toml", "requirements.txt", "LICENSE", "NOTICE.md", "README.md", "CHANGELOG.md"}
-    assert not left & {"tests", "benchmarks", "docs", ".github", ".ci", "Makefile", "CONTRIBUTING.md"}
+    assert not left & {"tests", "benchmarks", "docs", ".github", ".ci", "Makefile", "CONTRIBUTING.md", "mkdocs.yml",
+                       "requirements-docs.txt"}
     kept = [name for name in tracked() if not ignored.match_file(name)]
     for must in ("vitmatte/bundled/vitmatte-tiny/model.safetensors", "web/docs/ViTMatteMatting.md",
                  "locales/en/nodeDefs.json", "workflows/cut_out.json", "pictures/portrait.jpg"):

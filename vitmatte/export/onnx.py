@@ -141,7 +141,7 @@ def check_packages(names: tuple[str, ...]) -> None:
     """Raises RuntimeError, which says what to install, where one of the packages is not there."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise RuntimeError(f"ONNX export needs {', '.join(missing)}: pip install \"vitmatte[onnx]\", or pip install "
+        raise RuntimeError(f"ONNX export needs {', '.join(missing)}: pip install "
                            f"{' '.join(missing)}")
 
 
