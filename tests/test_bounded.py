@@ -12,11 +12,13 @@ from torch.nn import functional as F
 from vitmatte import MattingModel
 from vitmatte.inference import bands
 from vitmatte.inference.context import Context
+from vitmatte.inference.decode import decoder_shape
 from vitmatte.inference.frames import Frame, Setting, compute
 from vitmatte.inference.macs import transformer_macs
 from vitmatte.inference.plan import SIDES, Plan, footprint_of
 from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
+from vitmatte.inference.scope import Scope
 from vitmatte.inference.tiles import cover, features_seen, spans
 from vitmatte.inference.upsample import convolved, joined
 from vitmatte.model.block import VitDetLayer
@@ -96,7 +98,7 @@ def test_a_net_wide_enough_for_taps(monkeypatch):
     expected = whole(MODEL, image, trimap)
     used = []
     monkeypatch.setattr("vitmatte.inference.upsample.TAPS_CHANNELS", 1)
-    monkeypatch.setattr("vitmatte.model.decoder.convolved", lambda *a: (used.append(1), convolved(*a))[1])
+    monkeypatch.setattr("vitmatte.inference.decode.convolved", lambda *a: (used.append(1), convolved(*a))[1])
     for side in (1024, 64, 32):
         assert_close(in_pieces(MODEL, image, trimap, Plan(10**7, 10**7, side, 1, 0)), expected, 1e-4)
     assert len(used) > 50
@@ -157,7 +159,7 @@ def test_tiles_cover_the_unknown_area_once(height, width, seed, share, most):
     unknown = torch.rand(height, width, generator=torch.Generator().manual_seed(seed)) < share
     padded = -(-height // 32) * 32, -(-width // 32) * 32
     count = torch.zeros(height, width, dtype=torch.int32)
-    for tile in cover(unknown.numpy(), MODEL.net.decoder.shape, *padded, [s for s in SIDES if s <= most]):
+    for tile in cover(unknown.numpy(), decoder_shape(MODEL.net.architecture), *padded, [s for s in SIDES if s <= most]):
         part = count[slice(*tile.rows.matte), slice(*tile.columns.matte)]
         assert part.numel() and max(part.shape) <= most
         part += 1
@@ -214,7 +216,7 @@ def test_the_grid_strategy_is_matte_anythings():
 def test_work_reported_is_the_work_foreseen(kind, strided):
     image, trimap = scene(130, 100, 1, kind)
     shares = []
-    footprint = footprint_of(MODEL.net, 130, 100, torch.float32, "cpu", strided=strided)
+    footprint = footprint_of(MODEL.net, 130, 100, torch.float32, "cpu", scope=Scope(strided=strided))
     with torch.inference_mode():
         compute(Setting(MODEL, CPU, footprint, make_plan(footprint)), [Frame(image, trimap, torch.empty(130, 100))],
                 shares.append)

@@ -55,7 +55,7 @@ def test_lists_are_copied():
     (VitDetConfig, {"drop_path_rate": 1.0}, "drop_path_rate is 1.0"),
     (VitDetConfig, {"window_block_indices": [12]}, "block numbers from 0 to 11"),
     (VitDetConfig, {"pretrain_image_size": [224, 112]}, "pretrain_image_size"),
-    (VitDetConfig, {"image_size": 8}, "image_size is 8; expected at least one patch"),
+    (VitDetConfig, {"image_size": 8}, "image_size is (8, 8); expected at least one patch"),
     (VitDetConfig, {"out_features": ["stage13"]}, "out_features"),
     (VitDetConfig, {"out_features": ["stage3"], "out_indices": [4]}, "out_indices is"),
     (VitDetConfig, {"qkv_bias": 1}, "qkv_bias is 1; expected true or false"),
@@ -66,11 +66,11 @@ def test_lists_are_copied():
     (VitMatteConfig, {"backbone_config": 3}, "backbone_config is 3; expected a VitDetConfig, a"),
     (VitMatteConfig, {"backbone": "resnet50", "backbone_config": VitDetConfig(hidden_size=384)}, "one of the two"),
     (VitMatteConfig, {"backbone_kwargs": {"a": 1}, "backbone_config": VitDetConfig(hidden_size=384)}, "one of the two"),
-    (VitMatteConfig, {"backbone_config": {"hidden_size": 384, "patch_size": 8}}, "a patch_size of 8; expected 16"),
+    (VitMatteConfig, {"backbone_config": {"hidden_size": 384, "patch_size": 8}}, "a patch_size of (8, 8); expected 16"),
 ])
 def test_refusals_name_the_field(kind, values, said):
     with pytest.raises(ValueError, match=kind.__name__) as error:
-        kind(**values).check()
+        kind(**values).architecture()
     assert said in str(error.value)
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from vitmatte import MattingModel, VitMatteConfig, export_onnx, export_program, load_model, matte
 from vitmatte.cli.main import main
+from vitmatte.export import onnx
 from vitmatte.export import program as export
 from vitmatte.export.onnx import onnx_runner
 from vitmatte.export.program import save_program
@@ -59,7 +60,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def onnx_file(folder, tmp_path_factory):
     """It, exported by the command line, which also compares it with `matte`."""
-    for name in export.PACKAGES:
+    for name in onnx.PACKAGES:
         pytest.importorskip(name)
     place = tmp_path_factory.mktemp("onnx") / "net.onnx"
     assert main(["export", "--model", str(folder), "--output", str(place)]) == 0
@@ -106,7 +107,7 @@ def test_onnx_file_says_what_it_takes(onnx_file):
 
 @torch_can
 def test_onnx_of_a_net_alone(tmp_path):
-    for name in export.PACKAGES:
+    for name in onnx.PACKAGES:
         pytest.importorskip(name)
     net = shallow(use_absolute_position_embeddings=False, use_relative_position_embeddings=False)
     export_onnx(net, tmp_path / "net.onnx", metadata={"name": "a"})
@@ -169,7 +170,7 @@ def test_packages_that_are_not_there(monkeypatch, tmp_path, capsys, folder):
     monkeypatch.setattr(export, "TORCH", (2, 4))
     status = main(["export", "--model", str(folder), "--output", str(tmp_path / "net.onnx")])
     said = capsys.readouterr().err
-    assert status == 1 and 'pip install "vitmatte[onnx]"' in said and "onnxscript" in said
+    assert status == 1 and 'pip install onnxscript' in said and "onnxscript" in said
     assert not list(tmp_path.iterdir())
 
 
@@ -200,8 +201,8 @@ def test_other_backbones_are_refused():
 
 @torch_can
 def test_a_failed_check_leaves_what_was_there(onnx_file, monkeypatch, tmp_path):
-    onnx = pytest.importorskip("onnx")
-    monkeypatch.setattr(export, "_as_onnx", lambda subject, opset: onnx.load(onnx_file))
+    theirs = pytest.importorskip("onnx")
+    monkeypatch.setattr(onnx, "_as_onnx", lambda subject, opset: theirs.load(onnx_file))
     place = tmp_path / "net.onnx"
     place.write_bytes(b"before")
     other = MattingModel(random_net(two_blocks().config, seed=1), Preprocessing())
@@ -226,6 +227,6 @@ def test_onnxruntimes_refusal_is_an_error_of_ours():
 ])
 def test_errors_of_the_command(arguments, said, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(export, "_check_packages", lambda names: None)
+    monkeypatch.setattr("vitmatte.cli.export.check_packages", lambda names: None)
     assert main(["export", *arguments]) == 1
     assert said in capsys.readouterr().err and not list(tmp_path.iterdir())

@@ -307,7 +307,7 @@ def test_copies_run_by_themselves():
     pixels = random_input(64, 64)
     with torch.no_grad():
         assert (net(pixels).alphas - other(pixels).alphas).abs().max() > 0.01
-    assert other.foreign.module is other.backbone and isinstance(net.half().dtype, torch.dtype)
+    assert other.external.module is other.backbone and isinstance(net.half().dtype, torch.dtype)
 
 
 def test_training_reaches_the_backbone():

@@ -65,10 +65,7 @@ PLANES = {"mask": ("1", "L", "LA", "RGBA", "I;16", "WebP", "transparent"), "trim
 
 def check(kind: str, found) -> None:
     """What the readers promise."""
-    if kind == "profile":
-        assert found is None or isinstance(found, bytes)
-        return
-    channels = {"image": (3,), "cutout": (3, 4)}.get(kind)
+    channels = {"image": (3,), "photograph": (3,), "cutout": (3, 4)}.get(kind)
     assert found.dtype == torch.float32 and found.shape[0] == 1 and found.ndim == (4 if channels else 3)
     assert channels is None or found.shape[3] in channels
     assert 0 <= found.min() <= found.max() <= 1

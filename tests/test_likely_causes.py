@@ -77,7 +77,7 @@ def test_a_mask_called_a_trimap(tmp_path, caplog):
     mask[1, 10, 20] = 0.5
     found = matte(load_model(), IMAGE, mask)
     assert (found[0] == mask[0]).all()
-    assert "the trimap is black and white in 2 of 3 frames (0, 2), as a mask is" in caplog.text
+    assert "no unknown area in 2 of 3 frames (0, 2): the matte is the trimap itself" in caplog.text
     assert "--mask where you gave" in caplog.text
     caplog.clear()
     for empty in (torch.zeros(48, 96), torch.ones(48, 96)):  # a frame of a clip without its subject, or all subject
@@ -86,7 +86,7 @@ def test_a_mask_called_a_trimap(tmp_path, caplog):
     Image.fromarray((mask[0].numpy() * 255).astype(np.uint8)).save(tmp_path / "m.png")
     Image.new("RGB", (96, 48)).save(tmp_path / "p.png")
     assert run("cutout", tmp_path / "p.png", "--trimap", tmp_path / "m.png", "-o", tmp_path / "o.png") == 0
-    assert "the trimap is black and white, as a mask is" in caplog.text
+    assert "no unknown area: the matte is the trimap itself. If it is a black and white mask" in caplog.text
 
 
 def test_weights_that_are_put_away():

@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import assert_close, random_net, small_config
 
-from vitmatte import MattingModel, VitMatteConfig, matte
+from vitmatte import MattingModel, matte
 from vitmatte.inference import bands, frames
 from vitmatte.inference.frames import Frame, Setting
 from vitmatte.inference.plan import SIDES, Footprint, footprint_of
 from vitmatte.inference.planning import MIN_BAND, MIN_CHUNK, MemoryLimitError, make_plan, smaller
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.inference.retry import Policy, compute_with_retries
-from vitmatte.model.vitmatte import plain_copy
+from vitmatte.model.config import MattingConfig
+from vitmatte.model.vitmatte import float32_copy
 
 MODEL = MattingModel(random_net(), Preprocessing())
 MEBI = 2**20
@@ -56,7 +57,7 @@ def test_the_peak_is_as_planned(case):
 @given(height=st.integers(1, 9000), width=st.integers(1, 9000), limit=st.integers(1, 10**10), count=st.integers(1, 50),
        device=st.sampled_from(["cpu", "cuda"]), dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]))
 def test_a_plan_keeps_the_limit_or_says_what_it_takes(height, width, limit, count, device, dtype):
-    footprint = Footprint(VitMatteConfig(), height, width, dtype, device)
+    footprint = Footprint(MattingConfig(), height, width, dtype, device)
     fastest = make_plan(footprint, count=count)
     try:
         plan = make_plan(footprint, count=count, memory_limit=limit)
@@ -71,7 +72,7 @@ def test_a_plan_keeps_the_limit_or_says_what_it_takes(height, width, limit, coun
 
 
 def test_smaller_plans_end_with_the_smallest():
-    footprint = Footprint(VitMatteConfig(), 256, 256)
+    footprint = Footprint(MattingConfig(), 256, 256)
     fastest = make_plan(footprint, count=4)
     plans = [fastest, *smaller(fastest, footprint)]
     assert fastest.frames == 4 and plans[-1].frames == 1
@@ -83,12 +84,12 @@ def test_smaller_plans_end_with_the_smallest():
 
 
 def test_larger_frames_take_more():
-    def peak(side: int, config: VitMatteConfig) -> int:
+    def peak(side: int, config: MattingConfig) -> int:
         return make_plan(Footprint(config, side, side)).peak_bytes
 
-    peaks = [peak(side, VitMatteConfig()) for side in (64, 512, 1024, 2048, 4096, 8192)]
+    peaks = [peak(side, MattingConfig()) for side in (64, 512, 1024, 2048, 4096, 8192)]
     assert peaks == sorted(peaks) and peaks[-1] > 4 * peaks[-3]
-    assert peak(512, small_config()) < peaks[1]
+    assert peak(512, small_config().architecture()) < peaks[1]
 
 
 def test_the_limit_changes_nothing_but_the_memory():
@@ -177,7 +178,7 @@ def test_at_last_the_cpu(monkeypatch, caplog):
 
 def test_the_copy_on_the_cpu_is_the_same_net():
     half = MattingModel(random_net().half(), Preprocessing())
-    copy = plain_copy(half.net, device="cpu", dtype=torch.float32)
+    copy = float32_copy(half.net, "cpu")
     assert copy.dtype == torch.float32 and half.net.dtype == torch.float16
     for name, value in copy.state_dict().items():
         assert value.equal(half.net.state_dict()[name].to(value.dtype)), name

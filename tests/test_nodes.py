@@ -214,8 +214,9 @@ def test_a_full_card_gets_smaller_pieces_and_the_same_matte(model, monkeypatch):
     image, trimap = torch.rand(1, 400, 300, 3), torch.full((1, 400, 300), 0.5)
     expected = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
     limits = []
-    real = HOST.matte
-    monkeypatch.setattr(HOST, "matte", lambda *a, **how: (limits.append(how["memory_limit"]), real(*a, **how))[1])
+    real = HOST.run
+    monkeypatch.setattr(HOST, "run", lambda job, plan, *a, **how: (limits.append(plan.peak_bytes),
+                                                                   real(job, plan, *a, **how))[1])
     monkeypatch.setattr(management, "get_free_memory", lambda *a, **how: 40 * 2**20)
     found = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
     assert limits[0] <= 40 * 2**20
@@ -230,9 +231,8 @@ def test_out_of_memory_is_survived(model, monkeypatch, place):
     image, trimap = torch.rand(1, 300, 200, 3), torch.full((1, 300, 200), 0.5)
     expected = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
     library = f"{pack.NAME}.vitmatte"
-    module = (sys.modules[f"{library}.block"] if place == "attention"
-              else sys.modules[f"{library}.decoder"].DetailCapture)
-    name = "attention" if place == "attention" else "infer"
+    module, name = ((sys.modules[f"{library}.inference.bands"], "attention") if place == "attention"
+                    else (sys.modules[f"{library}.inference.frames"], "decoded_tile"))
     real, failed, freed = getattr(module, name), [], []
 
     def faulty(*arguments, **named):

@@ -22,7 +22,7 @@ from vitmatte.inference.frames import NotFiniteError
 from vitmatte.inference.plan import Footprint
 from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
-from vitmatte.model.vitmatte import plain_copy
+from vitmatte.model.vitmatte import float32_copy
 
 DATA = Path(__file__).parent / "data"
 BLOCK = "backbone.encoder.layer.1."
@@ -50,10 +50,6 @@ def folded(net: VitMatteForImageMatting) -> VitMatteForImageMatting:
     return made.eval().requires_grad_(False)
 
 
-def in_float32(net: VitMatteForImageMatting) -> torch.nn.Module:
-    return plain_copy(net, device="cpu", dtype=torch.float32)
-
-
 def model_of(net: VitMatteForImageMatting) -> MattingModel:
     return MattingModel(net, Preprocessing())
 
@@ -75,7 +71,7 @@ def too_large(request):
 def test_an_overflow_is_computed_in_float32(too_large, caplog):
     found = matte(model_of(too_large), IMAGE, TRIMAP)
     assert "float16 overflowed in a picture of 32x30" in caplog.text
-    assert_close(found, matte(model_of(in_float32(too_large)), IMAGE, TRIMAP), 1e-5)
+    assert_close(found, matte(model_of(float32_copy(too_large, "cpu")), IMAGE, TRIMAP), 1e-5)
     assert too_large.dtype == torch.float16
 
 
@@ -102,7 +98,7 @@ def test_what_hides_an_overflow_does_not_hide_it(caplog):
         caplog.clear()
         found = matte(model_of(net.half()), torch.ones_like(IMAGE), TRIMAP)
         assert "float16 overflowed" in caplog.text
-        assert_close(found, matte(model_of(in_float32(net)), torch.ones_like(IMAGE), TRIMAP), 1e-5)
+        assert_close(found, matte(model_of(float32_copy(net, "cpu")), torch.ones_like(IMAGE), TRIMAP), 1e-5)
 
 
 def test_a_memory_limit_holds_for_float32_as_well_as_it_can(caplog):
@@ -112,7 +108,7 @@ def test_a_memory_limit_holds_for_float32_as_well_as_it_can(caplog):
     least = make_plan(Footprint(net.architecture, 30, 32, torch.float16)).peak_bytes  # of one frame, so one by one
     found = matte(model_of(net), IMAGE, TRIMAP, memory_limit=least)
     assert caplog.text.count("float16 overflowed") == 1  # what follows begins in float32
-    assert_close(found, matte(model_of(in_float32(net)), IMAGE, TRIMAP), 1e-5)
+    assert_close(found, matte(model_of(float32_copy(net, "cpu")), IMAGE, TRIMAP), 1e-5)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -158,7 +154,6 @@ CASTS = {
     "type": lambda net: net.type(torch.float16),
     "of the decoder alone": lambda net: net.decoder.half(),
     "copied into a net of halves": lambda net: random_net().half().load_state_dict(net.state_dict()),
-    "made anew": lambda net: plain_copy(net, device="cpu", dtype=torch.float16),
     "of an export": lambda net: Subject(net, torch.float16),
 }
 
@@ -213,4 +208,4 @@ def test_comfyuis_layers_take_the_pictures_precision(caplog):
     with caplog.at_level(logging.WARNING):
         found = matte(model, IMAGE, TRIMAP)
     assert "float16 overflowed" in caplog.text
-    assert_close(found, matte(MattingModel(in_float32(model.net), Preprocessing()), IMAGE, TRIMAP), 1e-5)
+    assert_close(found, matte(MattingModel(float32_copy(model.net, "cpu"), Preprocessing()), IMAGE, TRIMAP), 1e-5)

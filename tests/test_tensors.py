@@ -302,6 +302,8 @@ def test_metrics(data, sound):
         mask, wrong = area.astype(np.float32), [r"area is float32; expected bool", "found is"]
     if 0 in true.shape:
         wrong = [r"(found|true) (is|has) "]
+    elif not area.any():
+        wrong = [*wrong, "area is empty"]
     result = outcome(lambda: errors(given_, true, mask), [true, area], wrong)
     if result is not None:
         assert result == errors(plain, true, area)

@@ -20,7 +20,8 @@ from vitmatte.training.data.pictures import File, find_backgrounds, find_foregro
 from vitmatte.training.data.stream import Addresses, Composites
 from vitmatte.training.data.translucent import KINDS
 from vitmatte.training.data.trimaps import SURE, trimap_by_share, wanted_share
-from vitmatte.training.recipe import Crops, Mixture, Phase, read_recipe
+from vitmatte.training.mixture import Mixture
+from vitmatte.training.recipe import Crops, Phase, read_recipe
 from vitmatte.training.validation import validation_set
 
 

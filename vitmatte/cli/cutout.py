@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from ..weights.released import BUNDLED
 from . import trimap_options
 from .batch import Job, add_skipping, check_results, jobs_of, run_jobs, without_existing
 from .told import warnings_of
+
+log = logging.getLogger(__name__)
 
 COLOURS = ("estimated", "picture")
 
@@ -90,6 +93,8 @@ def _cutout(options: argparse.Namespace) -> int:
                 trimap = trimap_options.trimap_of(options, job.guide, job.photo, marked[job.guide])
             else:
                 trimap = read_trimap(job.guide)
+                if bool(trimap.min() == trimap.max()) and float(trimap.min()) in (0.0, 1.0):
+                    log.warning("no unknown area: all of it is one value, and the matte will be that")
         with warnings_of(job.photo):
             _one_cutout(job, model, trimap, backdrop, options)
 

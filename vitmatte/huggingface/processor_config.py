@@ -11,16 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..files import whole_file
-from ..inference.preprocessing import DIVISOR, HUB_MEAN, HUB_STD, MAX_STATISTIC, STATISTICS
-from ..values import Rule, check_values, is_number, read_json
+from ..inference.preprocessing import DIVISOR, HUB_MEAN, HUB_STD, PROCESSOR_RULES
+from ..values import check_values, read_json
 from ..weights.config_file import PREPROCESSOR_NAME
 from ..weights.repository import fetch_repository
 
-_FLAG = Rule(lambda v: v is None or isinstance(v, bool), "true or false")
-RULES = {
-    "do_rescale": _FLAG, "do_normalize": _FLAG, "do_pad": _FLAG, **STATISTICS,
-    "rescale_factor": Rule(lambda v: is_number(v) and abs(v) < MAX_STATISTIC, "a number"),
-}
 _DIVISORS = ("size_divisibility", "size_divisor")
 _ARGUMENTS = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "do_pad", *_DIVISORS)
 _NAMES_OF_CLASSES = ("image_processor_type", "feature_extractor_type", "processor_class")  # ours is written instead
@@ -108,7 +103,7 @@ class ProcessorConfig:
 
     def check(self) -> None:
         """Raises ValueError, naming the argument, for a value that no picture could be processed with."""
-        check_values(type(self).__name__, {name: getattr(self, name) for name in RULES}, RULES)
+        check_values(type(self).__name__, {name: getattr(self, name) for name in PROCESSOR_RULES}, PROCESSOR_RULES)
 
     def to_dict(self) -> dict[str, Any]:
         """As written to preprocessor_config.json; the divisor under both names, each of which some versions read."""

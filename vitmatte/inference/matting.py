@@ -141,14 +141,14 @@ def run(
     setting = Setting(job.model, job.device, job.footprint, plan)
     waiting: list[Frame] = []
     shown = 0
-    hard: list[int] = []  # frames whose trimap has a subject and a background and nothing between
+    known: list[int] = []  # frames with a subject and a background and nothing unknown
     for i in range(frames):
         if check_interrupt is not None:
             check_interrupt()
         alpha[i] = settled = _settled(trimap[i % trimap.shape[0]])
         frame = Frame(image[i % image.shape[0], ..., :3], settled, alpha[i])
         if not bool(frame.unknown.any()):
-            hard += [i] if settled.min() != settled.max() else []
+            known += [i] if settled.min() != settled.max() else []  # a subject may come and go
         else:
             waiting.append(frame)
         if waiting and (len(waiting) == setting.plan.frames or i == frames - 1):
@@ -163,17 +163,16 @@ def run(
             for done in range(shown, i + 1):
                 on_frame(done, alpha[done])
         shown = i + 1
-    if hard:
-        log.warning("%s", _hard_trimaps(hard, frames))
+    if known:
+        log.warning("%s", _nothing_unknown(known, frames))
     return alpha
 
 
-def _hard_trimaps(hard: list[int], frames: int) -> str:
-    shown = ", ".join(map(str, hard[:8])) + (", ..." if len(hard) > 8 else "")
-    where = "" if frames == 1 else f" in {len(hard)} of {frames} frames ({shown})"
-    return (f"the trimap is black and white{where}, as a mask is: without an unknown (grey) area the matte is the "
-            "trimap itself. Make a trimap of a mask first: make_trimap, the node Trimap from Mask, or --mask where you "
-            "gave --trimap")
+def _nothing_unknown(known: list[int], frames: int) -> str:
+    shown = ", ".join(map(str, known[:8])) + (", ..." if len(known) > 8 else "")
+    where = "" if frames == 1 else f" in {len(known)} of {frames} frames ({shown})"
+    return (f"no unknown area{where}: the matte is the trimap itself. If it is a black and white mask, make a "
+            "trimap of it first: make_trimap, the node Trimap from Mask, or --mask where you gave --trimap")
 
 
 def _settled(trimap: Tensor) -> Tensor:

@@ -88,7 +88,8 @@ class Preprocessing:
         divisor = divisors[0] if divisors else DIVISOR
         mean, std = (default if values.get(name) is None else values[name]
                      for name, default in (("image_mean", HUB_MEAN), ("image_std", HUB_STD)))
-        check_values(str(path), {"image_mean": mean, "image_std": std, "size_divisor": divisor}, STATISTICS)
+        found = {**values, "image_mean": mean, "image_std": std, "size_divisor": divisor}
+        check_values(str(path), found, PROCESSOR_RULES)
         return cls(_per_channel(mean), _per_channel(std), divisor, None)
 
 
@@ -105,7 +106,10 @@ def are_statistics(value: Any, low: float = -MAX_STATISTIC) -> bool:
 
 
 # What a preprocessor_config.json must hold.
-STATISTICS = {
+_FLAG = Rule(lambda v: v is None or isinstance(v, bool), "true or false")
+PROCESSOR_RULES = {
+    "do_rescale": _FLAG, "do_normalize": _FLAG, "do_pad": _FLAG,
+    "rescale_factor": Rule(lambda v: v is None or is_number(v) and abs(v) < MAX_STATISTIC, "a number"),
     "image_mean": Rule(are_statistics, "a number, or one for each of 3 channels"),
     "image_std": Rule(lambda v: are_statistics(v, 1 / MAX_STATISTIC), "a positive number, or one for each of 3 "
                                                                       "channels"),

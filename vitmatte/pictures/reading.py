@@ -74,13 +74,22 @@ def _opened(path: str | os.PathLike[str], what: str = "picture") -> Iterator[Ima
 
 def _decoded(file: ImageFile) -> tuple[Image, Stored]:
     """The picture of an opened file, upright (EXIF orientation applied), and how it is stored."""
+    stored = _how_stored(file)
+    return _upright(file), stored
+
+
+def _how_stored(file: ImageFile) -> Stored:
+    """How the file stores its one picture; to be asked before anything else, since Pillow forgets it in decoding."""
+    check_frames(file)
+    return stored_as(file)
+
+
+def _upright(file: ImageFile) -> Image:
     from PIL import ImageOps
 
-    check_frames(file)
-    stored = stored_as(file)
     file.load()
     # Pillow turns a TIFF when it loads it; before 10.1, exif_transpose would turn it once more.
-    return (file if file.format == "TIFF" else ImageOps.exif_transpose(file)), stored
+    return file if file.format == "TIFF" else ImageOps.exif_transpose(file)
 
 
 def _formats() -> list[str]:
@@ -142,9 +151,9 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
 def read_photograph(path: str | os.PathLike[str]) -> Photograph:
     """A picture with what is needed to write what is made of it; raises as `read_image`."""
     with _opened(path) as file:
-        metadata = metadata_of(file, str(path))
-        picture, stored = _decoded(file)
-        colours, profile = _colours(picture, stored, str(path))
+        stored = _how_stored(file)
+        metadata = metadata_of(file, str(path))  # before Pillow turns a TIFF
+        colours, profile = _colours(_upright(file), stored, str(path))
     return Photograph(torch.from_numpy(colours).unsqueeze(0), profile, metadata)
 
 

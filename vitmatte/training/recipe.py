@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,13 @@ from ..checks import check_choice
 from ..inference.context import PRECISIONS
 from ..model.config import MattingConfig
 from ..model.loss import LossWeights
-from ..values import read_json
+from ..values import at_least, check_values, read_json
 from ..weights.config_file import matting_config
 from .from_json import build
+from .mixture import Mixture
 
-
-def _at_least(least: float, thing: object, *names: str) -> None:
-    for name in names:
-        value = getattr(thing, name)
-        if value is not None and not value >= least:
-            raise ValueError(f"{type(thing).__name__}: {name} is {value!r}; expected at least {least:g}")
+AT_LEAST_0 = ("weight_decay", "average", "workers", "save_minutes", "seed", "clip", "validation_count")
+AT_LEAST_1 = ("validate_every", "log_every", "validation_size")
 
 
 def _some_weight(kind: str, things: Sequence[Any]) -> None:
@@ -46,62 +43,7 @@ class Source:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _at_least(0, self, "weight")
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """How composites are made; each number but `enlargement` and `unknown` is a probability.
-
-    Args:
-        strands, sheer: a procedural foreground instead of one from the folders: hair and fur; glass, veils and smoke.
-        borrowed_colour: a foreground takes its colours from a photograph and keeps its alpha.
-        second: two foregrounds are fused to one (Tang et al., arXiv 1909.09725; Li and Lu, GCA, arXiv 2001.04069).
-        defocus, motion: the foreground is blurred together with its alpha.
-        background_blur: the background is out of focus.
-        alike: the background is given the foreground's mean colour.
-        noise, jpeg, gamma: of the finished picture.
-        rough: the trimap comes from a hard mask, as users make it, and not from the alpha.
-        wide: further areas of the trimap are unknown.
-        mesh: a net, fence, lattice or cloth instead of a foreground from the folders.
-        natural: procedural hair has a hair's colour and not a photograph's.
-        patterned: of the other foregrounds, instead of their own colours: several, in stripes, checks or patches.
-        linear: soft pixels are mixed in linear light.
-        enlargement: foregrounds are enlarged at most so many times.
-        unknown: the wanted mean share of unknown pixels in crops of 512 pixels; smaller crops have more, by the root
-            of the ratio of the sides. 0: bands of random widths, whatever share comes of them.
-        parts: whole parts of an object are unknown, those of other colours or one of two foregrounds; needs `unknown`.
-    """
-
-    strands: float = 0.18
-    sheer: float = 0.10
-    borrowed_colour: float = 0.25
-    second: float = 0.2
-    defocus: float = 0.15
-    motion: float = 0.08
-    background_blur: float = 0.5
-    alike: float = 0.12
-    noise: float = 0.5
-    jpeg: float = 0.4
-    gamma: float = 0.3
-    rough: float = 0.3
-    wide: float = 0.12
-    mesh: float = 0.0
-    natural: float = 0.0
-    patterned: float = 0.0
-    linear: float = 0.0
-    enlargement: float = 2.5
-    unknown: float = 0.0
-    parts: float = 0.0
-
-    def __post_init__(self) -> None:
-        _at_least(1, self, "enlargement")
-        for f in fields(self):
-            if f.name == "enlargement":
-                continue
-            value = getattr(self, f.name)
-            if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise ValueError(f"Mixture: {f.name} is {value!r}; expected a probability from 0 to 1")
+        check_values("Source", vars(self), {"weight": at_least(0)})
 
 
 @dataclass(frozen=True)
@@ -145,7 +87,8 @@ class Schedule:
     decay: int = 0
 
     def __post_init__(self) -> None:
-        _at_least(0, self, "rate", "warmup", "steps", "decay")
+        check_values("Schedule", vars(self), dict.fromkeys(("rate", "warmup", "decay"), at_least(0)))
+        check_values("Schedule", vars(self), {"steps": at_least(0, optional=True)})
 
     def at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -213,8 +156,9 @@ class Recipe:
             _some_weight(f"Recipe: {name}", getattr(self, name))
         if not self.phases:
             raise ValueError("Recipe: phases needs at least one entry")
-        _at_least(0, self, "weight_decay", "average", "workers", "save_minutes", "seed", "clip", "validation_count")
-        _at_least(1, self, "threads", "validate_every", "log_every", "validation_size")
+        check_values("Recipe", vars(self), dict.fromkeys(AT_LEAST_0, at_least(0)))
+        check_values("Recipe", vars(self), dict.fromkeys(AT_LEAST_1, at_least(1)))
+        check_values("Recipe", vars(self), {"threads": at_least(1, optional=True)})
         if self.backbone is not None and self.start is not None:
             raise ValueError(f"Recipe: backbone is {self.backbone!r} and start {self.start!r}; expected at most one "
                              "of the two: start gives the backbone's weights too")

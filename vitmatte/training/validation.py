@@ -17,7 +17,8 @@ from .data.colour import to_bytes
 from .data.composites import Compositor, Sample
 from .data.pictures import find_backgrounds, find_foregrounds
 from .data.stream import net_input
-from .recipe import Mixture, Recipe
+from .mixture import Mixture
+from .recipe import Recipe
 
 SEED = 646
 # Foregrounds as they are: what is procedural or recoloured has no place in a comparison.

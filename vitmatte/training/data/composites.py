@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from ..recipe import Mixture
+from ..mixture import Mixture
 from .blur import blurred, disc, smooth_noise, streak
 from .colour import LUMA, compressed, grainy, jittered, to_bytes
 from .geometry import place_background, place_foreground

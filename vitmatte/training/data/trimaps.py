@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ...trimap.known import UNKNOWN
 from ...trimap.make import doubled_trimap
-from ..recipe import Mixture
+from ..mixture import Mixture
 from .blur import cloud, smooth_noise
 
 SURE = 2.5 / 255  # alpha this near 0 and 1 counts as 0 and 1 in the trimap
