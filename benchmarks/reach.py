@@ -37,7 +37,8 @@ from .measure import Peak, machine, seconds
 
 LEAST = 50  # pixels known on either side, as in benchmarks.accuracy
 SPACING = 420  # pixels from one cut-out of a scene to the next
-RADII = (6.0, 60.0)  # of a scene's unknown bands, in pixels
+RADII = (8.0, 40.0)  # of a scene's unknown bands, in pixels
+SOLID = ("photo_object", "hair_fur_predicted")  # kinds of cut-outs that lie in scenes: others are soft all over
 
 Setting = dict[str, Any]  # keywords of matte
 
@@ -65,7 +66,8 @@ def scene(compositor: Compositor, side: int, rng: Generator) -> Sample:
 
 def scenes(recipe: Recipe, side: int, count: int) -> list[Sample]:
     """Scenes of the recipe's validation pictures."""
-    compositor = Compositor(find_foregrounds(recipe.validation_foregrounds),
+    solid = [source for source in recipe.validation_foregrounds if set(source.where.get("kind", SOLID)) <= set(SOLID)]
+    compositor = Compositor(find_foregrounds(solid or recipe.validation_foregrounds),
                             find_backgrounds(recipe.validation_backgrounds), AS_IS)
     return [scene(compositor, side, np.random.default_rng([SEED, side, i])) for i in range(count)]
 
