@@ -10,6 +10,7 @@ import struct
 import pytest
 import torch
 from nets import assert_close, random_input, random_net, small_config
+from rounding import ALPHA, U64, U
 from safetensors.torch import load_file, save_file
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting
@@ -22,6 +23,8 @@ from vitmatte.weights.checkpoint import (
     load_net,
     read_tensors,
 )
+
+pytestmark = pytest.mark.numbers
 
 PIXELS = random_input(96, 80)
 
@@ -74,7 +77,7 @@ def write_all_layouts(net, folder):
 def test_layouts_load_to_the_same_alpha(net, tmp_path, name, folded):
     write_all_layouts(net, tmp_path)
     found = load_net(tmp_path / name, folded=folded)
-    assert_close(alpha(found), alpha(net), 1e-5 if folded else 1e-6)
+    assert_close(alpha(found), alpha(net), ALPHA)
     assert not found.training and found.folded == folded
 
 
@@ -121,7 +124,7 @@ def test_folding_is_exact_in_double_precision():
     folded.load_state_dict(fold_batch_norm(net.state_dict(), net.config))
     assert not any("batch_norm" in name or "running" in name for name in folded.state_dict())
     with torch.inference_mode():
-        assert_close(folded(PIXELS.double()).alphas, net(PIXELS.double()).alphas, 1e-12)
+        assert_close(folded(PIXELS.double()).alphas, net(PIXELS.double()).alphas, ALPHA * U64 / U)
 
 
 def test_loading_copies_nothing(saved):
@@ -257,8 +260,8 @@ def test_files_of_many_nets_in_one_folder(net, saved):
     """config.json describes model.safetensors; another file beside it is told by its shapes."""
     other = random_net(small_config(window_size=2), seed=9)
     save_file(other.state_dict(), saved / "other.safetensors")
-    assert_close(alpha(load_net(saved)), alpha(net), 1e-6)
-    assert_close(alpha(load_net(saved / "other.safetensors")), alpha(other), 1e-6)
+    assert_close(alpha(load_net(saved)), alpha(net), ALPHA)
+    assert_close(alpha(load_net(saved / "other.safetensors")), alpha(other), ALPHA)
 
 
 def test_finding_weights(tmp_path):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from nets import assert_close, random_input, random_net, small_config
+from rounding import ALPHA, attention_bound
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting
 from vitmatte.model.attention import RelativePositions, attention, attention_reference, query_blocks, relative_table
 from vitmatte.model.block import drop_path
 from vitmatte.model.execution import Execution
+
+pytestmark = pytest.mark.numbers
 
 GRIDS = [(1, 1), (1, 7), (5, 3), (8, 8), (6, 11)]
 
@@ -27,16 +30,21 @@ def test_reference_is_the_formula(grid):
     queries, keys, values, relative = random_attention(grid)
     found, probabilities = attention_reference(queries, keys, values, relative)
     height, width = grid
+    bound = attention_bound(queries, keys, values, relative)
+    weights = attention_bound(queries, keys, torch.eye(height * width).expand(3, -1, -1), relative)
+    queries, keys, rows, columns = (x.double() for x in (queries, keys, relative.rows, relative.columns))
     for g in range(3):
         for i in range(height * width):
             scores = torch.stack([
                 queries[g, i] @ keys[g, j] / 10**0.5
-                + queries[g, i] @ relative.rows[i // width, j // width]
-                + queries[g, i] @ relative.columns[i % width, j % width]
+                + queries[g, i] @ rows[i // width, j // width]
+                + queries[g, i] @ columns[i % width, j % width]
                 for j in range(height * width)
             ])
-            assert_close(probabilities[g, i], scores.softmax(0), 1e-5)
-            assert_close(found[g, i], scores.softmax(0) @ values[g], 1e-5)
+            # Probabilities are the result for values of 1 at one key and 0 at the others.
+            exact = scores.softmax(0)
+            assert_close(probabilities[g, i], exact, weights[g, i])
+            assert_close(found[g, i], exact @ values[g].double(), bound[g, i])
 
 
 @pytest.mark.parametrize("with_relative", [True, False])
@@ -47,11 +55,13 @@ def test_any_chunk_gives_the_same(grid, piece_bytes, with_relative):
     queries, keys, values, relative = random_attention(grid)
     relative = relative if with_relative else None
     run = Execution(score_bytes=piece_bytes)
-    expected, _ = attention_reference(queries, keys, values, relative)
-    assert_close(attention(queries, keys, values, relative, grid, run=run), expected, 2e-6)
+    doubled = relative and RelativePositions(relative.rows.double(), relative.columns.double())
+    expected, _ = attention_reference(queries.double(), keys.double(), values.double(), doubled)
+    bound = attention_bound(queries, keys, values, relative)
+    assert_close(attention(queries, keys, values, relative, grid, run=run).double(), expected, bound)
     place = torch.randperm(grid[0] * grid[1])[: 1 + grid[0] * grid[1] // 2].sort().values
     some = attention(queries[:, place], keys, values, relative, grid, place=place, run=run)
-    assert_close(some, expected[:, place], 2e-6)
+    assert_close(some.double(), expected[:, place], bound[:, place])
 
 
 @pytest.mark.parametrize(("grid", "most"), [((4, 5), 1), ((4, 5), 4), ((4, 5), 5), ((4, 5), 12), ((4, 5), 99)])
@@ -127,7 +137,7 @@ def test_batches_equal_single_pictures():
     with torch.inference_mode():
         together = net(pixels).alphas
         single = torch.cat([net(pixels[i:i + 1]).alphas for i in range(3)])
-    assert_close(together, single, 1e-5)
+    assert_close(together, single, ALPHA)
 
 
 def test_gradients_reach_every_parameter():
@@ -145,7 +155,7 @@ def test_gradients_equal_those_of_plain_inference():
     with torch.enable_grad():
         trained = net(pixels).alphas
     with torch.inference_mode():
-        assert_close(net(pixels).alphas, trained.detach(), 1e-5)
+        assert_close(net(pixels).alphas, trained.detach(), ALPHA)
 
 
 def test_fresh_nets_start_as_vitdet_does():

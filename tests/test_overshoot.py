@@ -16,6 +16,8 @@ from vitmatte.evaluation.metrics import errors
 from vitmatte.image_files import read_mask, write_matte, write_trimap
 from vitmatte.inference.preprocessing import Preprocessing
 
+pytestmark = pytest.mark.numbers
+
 MODEL = MattingModel(random_net(), Preprocessing())
 SIDE = 24
 
