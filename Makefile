@@ -2,6 +2,7 @@
 # make test   lint, type check and tests
 # make lint   lint and type check alone
 # make test-lowest   the tests with the lowest version of every package of requirements.txt (Python 3.10 or 3.11)
+# make test-processors   the tests of numbers with fewer instructions and other numbers of threads (x86)
 # make bench  speed and memory against transformers
 # make docs   the documentation as a site, into site/; a warning is an error
 
@@ -22,7 +23,7 @@ LOWEST := $(VENV)-lowest/bin
 DOCS := $(VENV)-docs/bin
 endif
 
-.PHONY: demo test test-lowest lint bench docs clean
+.PHONY: demo test test-lowest test-processors lint bench docs clean
 
 $(VENV)/runtime: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -45,7 +46,7 @@ demo: $(VENV)/runtime
 		-o demo/lemur-cutout.png --alpha demo/lemur-alpha.png
 
 # Threads that wait for work without spinning: other work on the machine would slow the tests down many times.
-test test-lowest: export OMP_WAIT_POLICY = PASSIVE
+test test-lowest test-processors: export OMP_WAIT_POLICY = PASSIVE
 
 test: lint
 	$(BIN)/python -m pytest tests -q
@@ -61,6 +62,9 @@ $(VENV)-lowest/tests: requirements.txt
 test-lowest: $(VENV)-lowest/tests
 	$(LOWEST)/python -m pip list
 	$(LOWEST)/python -m pytest tests -q
+
+test-processors: $(VENV)/development
+	$(BIN)/python tests/processors.py
 
 lint: $(VENV)/development
 	$(BIN)/ruff check .

@@ -56,14 +56,17 @@ def random_input(height: int, width: int, seed: int = 0, batch: int = 1) -> torc
     return pixels
 
 
-def assert_close(found: torch.Tensor, expected: torch.Tensor, most: float) -> None:
-    """Equal to `most`; else says where and how the differences are spread."""
+def assert_close(found: torch.Tensor, expected: torch.Tensor, most: float | torch.Tensor) -> None:
+    """Equal to `most`, a number (see `rounding`) or one for each place; else says where and how the differences are
+    spread."""
     assert found.shape == expected.shape, f"shape {list(found.shape)}, expected {list(expected.shape)}"
-    difference = (found.double() - expected.double()).abs()
-    if difference.max() <= most:
+    difference, bound = (found.double() - expected.double()).abs(), torch.as_tensor(most, dtype=torch.float64)
+    if bool((difference <= bound).all()):
         return
-    place = [int(i) for i in torch.unravel_index(difference.argmax(), difference.shape)]
-    steps = [0, most, 10 * most, 100 * most, float("inf")]
-    counts = [int(((difference > a) & (difference <= b)).sum()) for a, b in zip(steps, steps[1:], strict=False)]
-    raise AssertionError(f"largest difference {difference.max():.3g} at {place}, allowed {most:g}; values in "
-                         f"(0, 1x], (1x, 10x], (10x, 100x], beyond: {counts} of {difference.numel()}")
+    share = (difference / bound).nan_to_num(nan=float("inf"))
+    place = tuple(int(i) for i in torch.unravel_index(share.argmax(), share.shape))
+    steps = [0, 1, 10, 100, float("inf")]
+    counts = [int(((share > a) & (share <= b)).sum()) for a, b in zip(steps, steps[1:], strict=False)]
+    raise AssertionError(f"difference {difference[place]:.3g} at {list(place)}, allowed "
+                         f"{bound.expand(share.shape)[place]:.3g}; values in (0, 1x], (1x, 10x], (10x, 100x], beyond: "
+                         f"{counts} of {difference.numel()}")

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import SPREAD, assert_close, random_net, small_config
+from rounding import ALPHA, features_bound, products_bound
 from torch.nn import functional as F
 
 from vitmatte import MattingModel
@@ -22,6 +23,8 @@ from vitmatte.inference.scope import Scope
 from vitmatte.inference.tiles import cover, features_seen, spans
 from vitmatte.inference.upsample import convolved, joined
 from vitmatte.model.block import VitDetLayer
+
+pytestmark = pytest.mark.numbers
 
 CPU = torch.device("cpu")
 MODEL = MattingModel(random_net(), Preprocessing())
@@ -75,7 +78,7 @@ def test_any_pieces_give_the_whole_nets_alpha(height, width, seed, kind, piece, 
     image, trimap = scene(height, width, seed, kind)
     unknown = trimap == 0.5
     found = in_pieces(MODEL, image, trimap, Plan(piece, scores, side, 1, 0))
-    assert_close(found[unknown], whole(MODEL, image, trimap)[unknown], 1e-4)
+    assert_close(found[unknown], whole(MODEL, image, trimap)[unknown], ALPHA)
     assert bool((found[~unknown] == -1).all())
 
 
@@ -89,8 +92,11 @@ def test_taps_before_the_enlargement_are_the_convolution(height, width, details,
     detail, x = torch.randn(1, details, 2 * height, 2 * width), torch.randn(1, features, height, width)
     expected = conv(torch.cat([detail, F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)], dim=1))
     run = Context()
-    assert_close(convolved(detail, x, conv, run), expected, 1e-5)
-    assert_close(conv(joined(detail, x, run)), expected, 1e-5)
+    # Of the features' enlargement, which is two times two sums of two, and of the sums over taps and places.
+    enlarged = F.interpolate(x.abs(), scale_factor=2, mode="bilinear", align_corners=False)
+    bound = 2 * products_bound(conv, torch.cat([detail.abs(), enlarged], dim=1), extra=16)
+    assert_close(convolved(detail, x, conv, run), expected, bound)
+    assert_close(conv(joined(detail, x, run)), expected, bound)
 
 
 def test_a_net_wide_enough_for_taps(monkeypatch):
@@ -100,7 +106,7 @@ def test_a_net_wide_enough_for_taps(monkeypatch):
     monkeypatch.setattr("vitmatte.inference.upsample.TAPS_CHANNELS", 1)
     monkeypatch.setattr("vitmatte.inference.decode.convolved", lambda *a: (used.append(1), convolved(*a))[1])
     for side in (1024, 64, 32):
-        assert_close(in_pieces(MODEL, image, trimap, Plan(10**7, 10**7, side, 1, 0)), expected, 1e-4)
+        assert_close(in_pieces(MODEL, image, trimap, Plan(10**7, 10**7, side, 1, 0)), expected, ALPHA)
     assert len(used) > 50
 
 
@@ -119,7 +125,7 @@ def test_every_kind_of_net(config):
     expected = whole(model, image, trimap)[unknown]
     assert expected.std() > SPREAD / 3
     for plan in (Plan(10**7, 10**7, 1024, 1, 0), Plan(4000, 900, 32, 1, 0)):
-        assert_close(in_pieces(model, image, trimap, plan)[unknown], expected, 1e-4)
+        assert_close(in_pieces(model, image, trimap, plan)[unknown], expected, ALPHA)
 
 
 @settings(max_examples=300, deadline=None)
@@ -207,7 +213,7 @@ def test_the_grid_strategy_is_matte_anythings():
     expected = layer.residual(expected)
     for piece, scores in ((10**7, 10**7), (1, 1)):
         found = bands.run_block(layer, x.clone(), Context(piece, scores, strided=True))
-        assert_close(found, expected, 2e-5)
+        assert_close(found, expected, features_bound(expected))
     assert float((layer(x) - expected).abs().max()) > 0.01  # it is another function
 
 
@@ -253,7 +259,7 @@ def test_only_what_is_needed_is_computed(monkeypatch):
     decoder = areas[-9:]
     assert max(decoder) < 160 * 160 / 4
     monkeypatch.undo()
-    assert_close(found[80:81, 80:81], whole(MODEL, image, trimap)[80:81, 80:81], 1e-5)
+    assert_close(found[80:81, 80:81], whole(MODEL, image, trimap)[80:81, 80:81], ALPHA)
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 24, 97, 400])

@@ -11,6 +11,7 @@ from copy import deepcopy
 import pytest
 import torch
 from nets import assert_close, random_input, random_net, small_config
+from rounding import ALPHA, U64, U
 from safetensors.torch import load_file, save_file
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting, load_net
@@ -19,6 +20,8 @@ from vitmatte.weights.layouts import canonical_state
 from vitmatte.weights.load import find_weights
 from vitmatte.weights.names import hub_name
 from vitmatte.weights.tensors import read_tensors
+
+pytestmark = pytest.mark.numbers
 
 PIXELS = random_input(96, 80)
 
@@ -71,7 +74,7 @@ def write_all_layouts(net, folder):
 def test_layouts_load_to_the_same_alpha(net, tmp_path, name, folded):
     write_all_layouts(net, tmp_path)
     found = load_net(tmp_path / name, folded=folded)
-    assert_close(alpha(found), alpha(net), 1e-5 if folded else 1e-6)
+    assert_close(alpha(found), alpha(net), ALPHA)
     assert not found.training and found.folded == folded
 
 
@@ -119,7 +122,7 @@ def test_folding_is_exact_in_double_precision():
     folded.fold()
     assert not any("batch_norm" in name or "running" in name for name in folded.state_dict())
     with torch.inference_mode():
-        assert_close(folded(PIXELS.double()).alphas, net(PIXELS.double()).alphas, 1e-12)
+        assert_close(folded(PIXELS.double()).alphas, net(PIXELS.double()).alphas, ALPHA * U64 / U)
 
 
 def test_loading_copies_nothing(saved):
@@ -255,8 +258,8 @@ def test_files_of_many_nets_in_one_folder(net, saved):
     """config.json describes model.safetensors; another file beside it is told by its shapes."""
     other = random_net(small_config(window_size=2), seed=9)
     save_file(other.state_dict(), saved / "other.safetensors")
-    assert_close(alpha(load_net(saved)), alpha(net), 1e-6)
-    assert_close(alpha(load_net(saved / "other.safetensors")), alpha(other), 1e-6)
+    assert_close(alpha(load_net(saved)), alpha(net), ALPHA)
+    assert_close(alpha(load_net(saved / "other.safetensors")), alpha(other), ALPHA)
 
 
 def test_finding_weights(tmp_path):

@@ -6,17 +6,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import U, gamma
 
 from vitmatte import cut_out, estimate_foreground, replace_background
 from vitmatte.compositing.blend import FITS, composite, fit, to_linear, to_srgb, without_spill
 from vitmatte.compositing.overlay import tint
+
+pytestmark = pytest.mark.numbers
 
 IMAGE, ALPHA = torch.rand(2, 20, 30, 3), torch.rand(2, 20, 30)
 
 
 def test_srgb_is_the_standards():
     codes = torch.linspace(0, 1, 1001, dtype=torch.float64)
-    assert (to_srgb(to_linear(codes)) - codes).abs().max() < 1e-7
+    assert (to_srgb(to_linear(codes)) - codes).abs().max() < 1e-7  # the standard's two pieces do not meet more exactly
     expected = {0.0: 0.0, 0.04045: 0.04045 / 12.92, 0.5: 0.2140411, 1.0: 1.0}  # IEC 61966-2-1
     for code, light in expected.items():
         assert abs(float(to_linear(torch.tensor(code, dtype=torch.float64))) - light) < 1e-6
@@ -25,9 +28,9 @@ def test_srgb_is_the_standards():
 def test_composite_in_light_and_in_code():
     white, black, half = torch.ones(1, 1, 1, 3), torch.zeros(1, 1, 1, 3), torch.full((1, 1, 1), 0.5)
     assert composite(white, half, black).unique().tolist() == [0.5]
-    assert abs(float(composite(white, half, black, linear=True).max()) - 0.7353570) < 1e-5
+    assert abs(float(composite(white, half, black, linear=True).max()) - 0.7353570) < 16 * U
     for alpha, kept in ((torch.ones(1, 1, 1), white), (torch.zeros(1, 1, 1), black)):
-        assert (composite(white, alpha, black, linear=True) - kept).abs().max() < 1e-6
+        assert (composite(white, alpha, black, linear=True) - kept).abs().max() < 16 * U
 
 
 def test_over_a_background_with_alpha():
@@ -35,7 +38,7 @@ def test_over_a_background_with_alpha():
     scene[:, :5, :, 3] = 0
     found = composite(IMAGE, ALPHA, scene)
     premultiplied = IMAGE * ALPHA[..., None] + scene[..., :3] * (scene[..., 3] * (1 - ALPHA))[..., None]
-    assert (found[..., :3] * found[..., 3:] - premultiplied).abs().max() < 1e-5
+    assert (found[..., :3] * found[..., 3:] - premultiplied).abs().max() < 16 * U
     assert found[:, :5, :, 3].equal(ALPHA[:, :5])
 
 
@@ -49,7 +52,7 @@ def test_fits_give_the_size_and_stay_in_range(old_height, old_width, height, wid
     found = fit(background, height, width, how)
     assert found.shape == (1, height, width, 3) and found.min() >= 0 and found.max() <= 1
     assert fit(torch.full((1, old_height, old_width, 3), 0.25), height, width, how, fill=torch.full((3,), 0.25)).sub(
-        0.25).abs().max() < 1e-5
+        0.25).abs().max() < 0.25 * gamma(2 * 4 * (2 + max(old_height, old_width)))  # weights that add up to 1, twice
 
 
 def test_fits_are_what_they_are_called():
@@ -77,7 +80,7 @@ def test_cutouts():
 
 def test_despill():
     green = cut_out(torch.tensor([0.2, 0.9, 0.4]).expand(1, 3, 3, 3), torch.ones(1, 3, 3), despill="green")
-    assert (green[..., :3] - torch.tensor([0.2, 0.4, 0.4])).abs().max() < 1e-6
+    assert (green[..., :3] - torch.tensor([0.2, 0.4, 0.4])).abs().max() < 16 * U
     red = torch.tensor([0.9, 0.3, 0.1]).expand(1, 3, 3, 3)
     assert without_spill(red, "green").equal(red) and without_spill(red, "blue").equal(red)
     with pytest.raises(ValueError, match="despill is 'red'"):
@@ -91,9 +94,9 @@ def test_backgrounds():
     for i in range(3):
         assert replace_background(IMAGE[:1], ALPHA[0], behind[i:i + 1], estimate=False).equal(many[i:i + 1])
     plain = replace_background(IMAGE, ALPHA, torch.tensor([0.0, 1.0, 0.0]), estimate=False)
-    assert (plain - composite(IMAGE, ALPHA, torch.tensor([0.0, 1.0, 0.0]))).abs().max() < 1e-6
+    assert (plain - composite(IMAGE, ALPHA, torch.tensor([0.0, 1.0, 0.0]))).abs().max() < 4 * U
     clear = replace_background(IMAGE, ALPHA, torch.zeros(1, 5, 5, 4), fit="contain")
-    assert clear.shape[-1] == 4 and (clear[..., 3] - ALPHA).abs().max() < 1e-6
+    assert clear.shape[-1] == 4 and (clear[..., 3] - ALPHA).abs().max() < 4 * U
     boxed = replace_background(IMAGE, ALPHA, torch.zeros(1, 5, 5, 4), fit="contain", fill=torch.ones(3))
     assert boxed[:, 0, 0, 3].min() == 1
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from nets import SPREAD, assert_close, random_input, random_net, small_config
+from rounding import ALPHA, U
 from torch.nn import functional as F
 
 from vitmatte import MattingModel, VitMatteConfig, export_onnx, export_program, load_model, matte
@@ -22,7 +23,6 @@ from vitmatte.export.traceable import TraceableMatte, TraceableNet, _cubic, _tri
 from vitmatte.inference.preprocessing import HUB_MEAN, HUB_STD, Preprocessing
 
 ROOT = Path(__file__).parents[1]
-MOST_APART = 1e-4
 # Traced with windows of 3 at about 192x256. Here: one pixel, less than a window, sides in tokens that are multiples of
 # the window and that are not, smaller and larger than the grid of pre-training (5), a batch.
 SIZES = [(1, 1, 1), (1, 37, 101), (2, 96, 64), (1, 200, 130), (1, 70, 310)]
@@ -74,7 +74,7 @@ def test_onnx_of_a_model_at_other_sizes(onnx_file, folder):
     for size in SIZES:
         inputs = picture(*size)
         found, unknown = run(inputs), inputs["trimap"] == 0.5
-        assert_close(found, matte(model, **inputs), MOST_APART)
+        assert_close(found, matte(model, **inputs), ALPHA)
         assert (found[~unknown] == inputs["trimap"][~unknown]).all()
         assert size == (1, 1, 1) or found[unknown].std() > SPREAD
 
@@ -85,7 +85,7 @@ def test_onnx_takes_trimaps_as_matte_does(onnx_file, folder):
     inputs["trimap"] = torch.randint(0, 256, (1, 40, 50), generator=torch.Generator().manual_seed(0)) / 255
     inputs["trimap"][0, 0, :4] = torch.tensor([0, 1, 254, 255]) / 255
     found = onnx_runner(onnx_file)(inputs)
-    assert_close(found, matte(load_model(folder), **inputs), MOST_APART)
+    assert_close(found, matte(load_model(folder), **inputs), ALPHA)
     assert found[0, 0, :4].tolist() == [0, 0, 1, 1]
 
 
@@ -115,7 +115,7 @@ def test_onnx_of_a_net_alone(tmp_path):
     for batch, height, width in [(2, 8, 16), (1, 40, 24), (1, 16, 56)]:
         pixels = random_input(height, width, batch=batch)
         with torch.no_grad():
-            assert_close(run({"pixel_values": pixels}), net(pixels).alphas, MOST_APART)
+            assert_close(run({"pixel_values": pixels}), net(pixels).alphas, ALPHA)
 
 
 @torch_can
@@ -127,9 +127,10 @@ def test_program_to_a_file_and_back(tmp_path):
     assert json.loads(extra["metadata.json"]) == {"name": "a"}
     for size in SIZES:
         with torch.no_grad():
-            assert_close(module(**picture(*size)), matte(model, **picture(*size)), MOST_APART)
+            assert_close(module(**picture(*size)), matte(model, **picture(*size)), ALPHA)
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("changes", [
     {}, {"qkv_bias": False}, {"use_relative_position_embeddings": False}, {"use_absolute_position_embeddings": False},
     {"window_size": 0}, {"window_size": 5}, {"image_size": [64, 128]}, {"hidden_act": "quick_gelu"},
@@ -140,18 +141,20 @@ def test_what_is_traced_is_the_net(changes):
     for height, width in [(16, 16), (32, 48), (80, 80), (96, 144)]:
         pixels = random_input(height, width, batch=2)
         with torch.no_grad():
-            assert_close(TraceableNet(net)(pixels), net(pixels).alphas, 2e-5)
+            assert_close(TraceableNet(net)(pixels), net(pixels).alphas, ALPHA)
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("preprocessing", [Preprocessing(), Preprocessing(HUB_MEAN, HUB_STD, unknown=None)])
 def test_what_is_traced_is_matte(preprocessing):
     net = random_net()
     for size in SIZES:
         with torch.no_grad():
             found = TraceableMatte(net, preprocessing)(**picture(*size))
-        assert_close(found, matte(MattingModel(net, preprocessing), **picture(*size)), 2e-5)
+        assert_close(found, matte(MattingModel(net, preprocessing), **picture(*size)), ALPHA)
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize(("mode", "kernel", "reach"), [("bicubic", _cubic, 2), ("linear", _triangle, 1)])
 def test_resampling_is_torchs(mode, kernel, reach):
     values = torch.randn(1, 1, 14, generator=torch.Generator().manual_seed(0))
@@ -161,7 +164,8 @@ def test_resampling_is_torchs(mode, kernel, reach):
             expected = F.interpolate(values, size=new, mode=mode)
         else:
             expected = F.interpolate(values[:, :, None], size=(1, new), mode=mode)[:, :, 0]
-        assert_close(values[0] @ matrix.t(), expected[0], 1e-5)
+        # Places up to 14 are off by a rounding of them or so, and weights, which rise by at most 2 a place, likewise.
+        assert_close(values[0] @ matrix.t(), expected[0], 14 * 2 * 8 * U * float(values.abs().max()))
 
 
 def test_packages_that_are_not_there(monkeypatch, tmp_path, capsys, folder):

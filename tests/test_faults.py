@@ -16,6 +16,7 @@ from drawn import drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from nets import assert_close
+from rounding import ALPHA
 from test_tensors import MODEL
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -86,7 +87,7 @@ def test_out_of_memory_anywhere(name, share, times, lack):
         event(f"{name}: error")
     else:
         assert fault.left == 0
-        assert_close(found, EXPECTED[name], 1e-5)
+        assert_close(found, EXPECTED[name], ALPHA)
         event(f"{name}: recovered")
     nothing_is_left(name)
 
@@ -101,7 +102,7 @@ def test_out_of_memory_is_survived_wherever_the_net_runs():
         except RuntimeError:
             continue
         survived += 47
-        assert_close(found, EXPECTED["matte"], 1e-5)
+        assert_close(found, EXPECTED["matte"], ALPHA)
     assert survived / COUNTS["matte"] > 0.85
 
 
@@ -207,10 +208,10 @@ class Mattes(torch.utils.data.Dataset):
 def test_workers_of_a_data_loader():
     """Processes forked after the parent has used the model; torch gives each of them one thread."""
     loader = torch.utils.data.DataLoader(Mattes(MODEL), num_workers=2, multiprocessing_context="fork", timeout=60)
-    assert_close(torch.cat(list(loader)), EXPECTED["matte"], 1e-5)
+    assert_close(torch.cat(list(loader)), EXPECTED["matte"], ALPHA)
 
 
 def test_a_spawned_process():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found = pool.apply_async(matte, (MODEL, IMAGE, TRIMAP)).get(timeout=120)
-    assert_close(found, EXPECTED["matte"], 1e-5)
+    assert_close(found, EXPECTED["matte"], ALPHA)

@@ -6,9 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import U
 
 from vitmatte import estimate_foreground
 from vitmatte.compositing.foreground import BLOCK, EDGE_WEIGHT, SMOOTHNESS, _estimate, _strips, _ties, _update
+
+pytestmark = pytest.mark.numbers
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 80), st.integers(1, 80), st.integers(0, 2**32 - 1))
 
@@ -64,7 +67,8 @@ def test_an_update_minimises_its_pixels_energy():
                     weight = SMOOTHNESS + EDGE_WEIGHT * (alpha[v, u] - share).abs()
                     energy = energy + weight * ((both - before[:, v + 1, u + 1].double()) ** 2).sum()
             energy.backward()
-            assert both.grad.abs().max() < 1e-5
+            # Colours below 1 of some 30 roundings; the gradient is 2 (S + alpha^2 + (1 - alpha)^2) < 3 times that.
+            assert both.grad.abs().max() < 3 * 30 * U
 
 
 def test_colours_come_out_of_the_mixture():
@@ -95,7 +99,7 @@ def test_types(dtype):
     image, alpha, _ = picture(40, 50)
     found = estimate_foreground(image.to(dtype), alpha.to(dtype))
     assert found.dtype == torch.float32
-    assert (found - estimate_foreground(image.to(dtype).float(), alpha.to(dtype).float())).abs().max() < 1e-6
+    assert (found - estimate_foreground(image.to(dtype).float(), alpha.to(dtype).float())).abs().max() < 16 * U
 
 
 def test_noncontiguous_and_unchanged_inputs():

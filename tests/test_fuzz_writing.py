@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import tempfile
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,17 +122,32 @@ def test_refusing_folders(tmp_path, name, number, step, before):
     return outcome
 
 
-@pytest.mark.skipif(sys.platform == "win32" or not hasattr(os, "geteuid") or os.geteuid() == 0,
-                    reason="root may write everywhere")
-def test_a_folder_without_rights(tmp_path):
-    tmp_path.chmod(0o500)
-    try:
-        for name, writer in WRITERS.items():
-            outcome, error = judged(lambda name=name, writer=writer: writer(tmp_path / name), tmp_path / name,
-                                    tmp_path / "config.json")
-            assert outcome == "OSError" and isinstance(error, PermissionError)
-    finally:
-        tmp_path.chmod(0o700)
+@pytest.fixture
+def locked():
+    """A folder that nothing can be written to, for a while as another user where this one is root and may."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        if root:
+            os.seteuid(65534)
+        yield folder
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="has no rights of this kind")
+def test_a_folder_without_rights(tmp_path, request):
+    for name, writer in WRITERS.items():
+        # What is imported on the way another user may not read.
+        judged(lambda name=name, writer=writer: writer(tmp_path / name), tmp_path / name, tmp_path / "config.json")
+    folder = request.getfixturevalue("locked")
+    for name, writer in WRITERS.items():
+        outcome, error = judged(lambda name=name, writer=writer: writer(folder / name), folder / name,
+                                folder / "config.json")
+        assert outcome == "OSError" and isinstance(error, PermissionError)
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")

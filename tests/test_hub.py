@@ -10,6 +10,7 @@ import pytest
 import torch
 from loopback_hub import FILES, NAME, NET, WEIGHTS, names, offer, running
 from nets import assert_close, random_input
+from rounding import ALPHA
 
 from vitmatte import VitMatteForImageMatting, VitMatteImageProcessor, load_model
 from vitmatte.weights import download as hub
@@ -35,7 +36,7 @@ def test_download_is_whole_and_loads(server, tmp_path):
     pixels = random_input(64, 64)
     with torch.inference_mode():
         found = VitMatteForImageMatting.from_pretrained(place)(pixels).alphas
-        assert_close(found, NET(pixels).alphas, 1e-6)
+        assert_close(found, NET(pixels).alphas, ALPHA)
 
 
 def test_loading_by_name_downloads_once(server, tmp_path):
@@ -177,7 +178,7 @@ def test_from_pretrained_by_hub_id(server, tmp_path):
     net = VitMatteForImageMatting.from_pretrained(f"hustvl/{NAME}", cache_dir=tmp_path)
     pixels = random_input(64, 64)
     with torch.inference_mode():
-        assert_close(net(pixels).alphas, NET(pixels).alphas, 1e-6)
+        assert_close(net(pixels).alphas, NET(pixels).alphas, ALPHA)
     processor = VitMatteImageProcessor.from_pretrained(f"hustvl/{NAME}", cache_dir=tmp_path)
     assert processor.to_dict() == VitMatteImageProcessor().to_dict()
     asked = len(server.asked)

@@ -11,6 +11,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from nets import random_net, small_config
 from PIL import Image
+from rounding import ALPHA
 from test_tensors import SOUND, pairs
 
 from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
@@ -63,7 +64,7 @@ def test_matting_node(hosted, pair, limit, strategy):
         return
     if said is None or why is None:
         assert said == why
-        assert torch.allclose(found, expected, atol=1e-4) and found.dtype == torch.float32
+        assert torch.allclose(found, expected, atol=ALPHA) and found.dtype == torch.float32
     elif "strategy is" not in said and "strategy is" not in why:
         assert said == why
 

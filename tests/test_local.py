@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import SPREAD, assert_close, random_net, small_config
+from rounding import ALPHA
 from test_bounded import scene
 from torch.nn import functional as F
 
@@ -23,6 +24,8 @@ from vitmatte.inference.scope import Scope, default_margin, scope_of
 from vitmatte.inference.tiles import features_seen
 from vitmatte.model.attention import RelativePositions, attention_probabilities, reach_mask, relative_table
 from vitmatte.model.block import convolved
+
+pytestmark = pytest.mark.numbers
 
 CPU = torch.device("cpu")
 MODEL = MattingModel(random_net(), Preprocessing())
@@ -90,7 +93,7 @@ def test_any_chunking_gives_the_definitions_alpha(height, width, seed, kind, rea
     with torch.inference_mode():
         expected = reference(model, image, trimap, reach, margin)
     found = computed(model, image, trimap, Scope(reach=reach, margin=margin), Plan(band, chunk, side, 1, 0))
-    assert_close(found[unknown], expected[unknown], 2e-5)
+    assert_close(found[unknown], expected[unknown], ALPHA)
     assert (found[~unknown] == -1).all()
 
 
@@ -99,7 +102,7 @@ def test_a_reach_over_the_whole_grid_is_attention_to_all_with_tables_as_trained(
     image, trimap = scene(96, 96, 3, "all")  # 6 x 6 tokens, as the tables were made for: nothing is stretched
     found = computed(MODEL, image, trimap, Scope(reach=6), Plan(10**7, 10**7, 256, 1, 0))
     pixels = MODEL.preprocessing.net_input(image[None], trimap[None])
-    assert_close(found, MODEL.net(pixels).alphas[0, 0], 2e-5)
+    assert_close(found, MODEL.net(pixels).alphas[0, 0], ALPHA)
 
 
 @torch.inference_mode()
@@ -108,10 +111,10 @@ def test_the_configuration_carries_the_reach():
     net = random_net(small_config(attention_reach=2))
     image, trimap = scene(130, 100, 5, "all")
     expected = net(MODEL.preprocessing.net_input(image[None], trimap[None])).alphas[0, 0, :130, :100]
-    assert_close(matte(MattingModel(net, Preprocessing()), image[None], trimap)[0], expected, 2e-5)
+    assert_close(matte(MattingModel(net, Preprocessing()), image[None], trimap)[0], expected, ALPHA)
     own = MattingModel(random_net(), Preprocessing())
     found = matte(own, image[None], trimap, strategy="local", reach=2, margin=100)[0]
-    assert_close(found, expected, 2e-5)
+    assert_close(found, expected, ALPHA)
     assert float((matte(own, image[None], trimap, strategy="exact")[0] - expected).abs().max()) > SPREAD / 10
 
 

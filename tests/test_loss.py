@@ -9,6 +9,8 @@ from nets import random_input, small_config
 from vitmatte import VitMatteForImageMatting
 from vitmatte.model.loss import LossWeights, gradient_difference, laplacian_difference, masked_difference, matting_loss
 
+pytestmark = pytest.mark.numbers
+
 
 def plane(*rows):
     return torch.tensor(rows, dtype=torch.float32)[None, None]

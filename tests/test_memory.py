@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import assert_close, random_net, small_config
+from rounding import ALPHA
 
 from vitmatte import MattingModel, matte
 from vitmatte.inference import bands, frames
@@ -97,7 +98,7 @@ def test_the_limit_changes_nothing_but_the_memory():
     footprint = Footprint(MODEL.net.architecture, 200, 150)
     least = list(smaller(make_plan(footprint), footprint))[-1]
     expected = matte(MODEL, image, trimap)
-    assert_close(matte(MODEL, image, trimap, memory_limit=least.peak_bytes), expected, 1e-5)
+    assert_close(matte(MODEL, image, trimap, memory_limit=least.peak_bytes), expected, ALPHA)
     with pytest.raises(MemoryLimitError, match=r"memory_limit is 1,000 bytes; a frame of 150x200 takes at least"):
         matte(MODEL, image, trimap, memory_limit=1000)
 
@@ -133,7 +134,7 @@ def test_out_of_memory_is_survived_with_the_same_alpha(monkeypatch, place, times
         monkeypatch.setattr(frames, "decoded_tile", faults[-1])
     found = matte(MODEL, image, trimap, free_memory=lambda: freed.append(1))
     assert all(fault.left == 0 for fault in faults) and len(freed) == times * len(faults)
-    assert_close(found, expected, 1e-5)
+    assert_close(found, expected, ALPHA)
 
 
 def test_other_errors_are_not_swallowed(monkeypatch):
@@ -172,7 +173,7 @@ def test_at_last_the_cpu(monkeypatch, caplog):
                                      Policy(free_memory=lambda: None))
     assert devices.count("cuda") > 3 and devices[-1] == "cpu" and devices.count("cpu") == 1
     assert "on the CPU" in caplog.text
-    assert_close(out, expected, 1e-5)
+    assert_close(out, expected, ALPHA)
     assert after.device.type == "cuda"  # the next frame has its chance there
 
 
@@ -190,7 +191,7 @@ def test_frames_together_are_frames_one_by_one():
     assert make_plan(Footprint(MODEL.net.architecture, 60, 50), count=7).frames == 7
     together = matte(MODEL, image, trimap)
     single = torch.cat([matte(MODEL, image[i:i + 1], trimap[i:i + 1]) for i in range(7)])
-    assert_close(together, single, 1e-5)
+    assert_close(together, single, ALPHA)
 
 
 def test_bfloat16_is_close():

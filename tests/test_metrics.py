@@ -10,6 +10,8 @@ import scipy.ndimage
 
 from vitmatte.evaluation.metrics import Errors, conn, errors, grad, mse, sad
 
+pytestmark = pytest.mark.numbers
+
 
 def reference_grad(found, true, area, sigma=1.4):
     """Every pixel's filter sum in two loops over a two-dimensional filter."""

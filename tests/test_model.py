@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from nets import assert_close, random_input, random_net, small_config
+from rounding import ALPHA, attention_bound
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting
 from vitmatte.inference.attention import OffsetTables, attention, query_blocks
@@ -12,6 +13,8 @@ from vitmatte.inference.bands import transformer_features
 from vitmatte.inference.context import Context
 from vitmatte.model.attention import RelativePositions, attention_probabilities, relative_table
 from vitmatte.model.block import drop_path
+
+pytestmark = pytest.mark.numbers
 
 GRIDS = [(1, 1), (1, 7), (5, 3), (8, 8), (6, 11)]
 
@@ -30,16 +33,21 @@ def test_reference_is_the_formula(grid):
     probabilities = attention_probabilities(queries, keys, relative)
     found = probabilities @ values
     height, width = grid
+    bound = attention_bound(queries, keys, values, relative)
+    weights = attention_bound(queries, keys, torch.eye(height * width).expand(3, -1, -1), relative)
+    queries, keys, rows, columns = (x.double() for x in (queries, keys, relative.rows, relative.columns))
     for g in range(3):
         for i in range(height * width):
             scores = torch.stack([
                 queries[g, i] @ keys[g, j] / 10**0.5
-                + queries[g, i] @ relative.rows[i // width, j // width]
-                + queries[g, i] @ relative.columns[i % width, j % width]
+                + queries[g, i] @ rows[i // width, j // width]
+                + queries[g, i] @ columns[i % width, j % width]
                 for j in range(height * width)
             ])
-            assert_close(probabilities[g, i], scores.softmax(0), 1e-5)
-            assert_close(found[g, i], scores.softmax(0) @ values[g], 1e-5)
+            # Probabilities are the result for values of 1 at one key and 0 at the others.
+            exact = scores.softmax(0)
+            assert_close(probabilities[g, i], exact, weights[g, i])
+            assert_close(found[g, i], exact @ values[g].double(), bound[g, i])
 
 
 @pytest.mark.parametrize("with_relative", [True, False])
@@ -50,11 +58,13 @@ def test_any_chunk_gives_the_same(grid, chunk_bytes, with_relative):
     queries, keys, values, relative, tables = random_attention(grid)
     relative, tables = (relative, tables) if with_relative else (None, None)
     context = Context(chunk_bytes=chunk_bytes)
-    expected = attention_probabilities(queries, keys, relative) @ values
-    assert_close(attention(queries, keys, values, tables, grid, context=context), expected, 2e-6)
+    doubled = relative and RelativePositions(relative.rows.double(), relative.columns.double())
+    expected = attention_probabilities(queries.double(), keys.double(), doubled) @ values.double()
+    bound = attention_bound(queries, keys, values, relative)
+    assert_close(attention(queries, keys, values, tables, grid, context=context).double(), expected, bound)
     place = torch.randperm(grid[0] * grid[1])[: 1 + grid[0] * grid[1] // 2].sort().values
     some = attention(queries[:, place], keys, values, tables, grid, place=place, context=context)
-    assert_close(some, expected[:, place], 2e-6)
+    assert_close(some.double(), expected[:, place], bound[:, place])
 
 
 @pytest.mark.parametrize(("grid", "most"), [((4, 5), 1), ((4, 5), 4), ((4, 5), 5), ((4, 5), 12), ((4, 5), 99)])
@@ -138,7 +148,7 @@ def test_batches_equal_single_pictures():
     with torch.inference_mode():
         together = net(pixels).alphas
         single = torch.cat([net(pixels[i:i + 1]).alphas for i in range(3)])
-    assert_close(together, single, 1e-5)
+    assert_close(together, single, ALPHA)
 
 
 def test_gradients_reach_every_parameter():
@@ -156,7 +166,7 @@ def test_gradients_equal_those_of_plain_inference():
     with torch.enable_grad():
         trained = net(pixels).alphas
     with torch.inference_mode():
-        assert_close(net(pixels).alphas, trained.detach(), 1e-5)
+        assert_close(net(pixels).alphas, trained.detach(), ALPHA)
 
 
 def test_fresh_nets_start_as_vitdet_does():

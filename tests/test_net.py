@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from nets import assert_close, random_input, random_net, small_config
+from rounding import ALPHA
 
 from vitmatte import VitDetConfig, VitMatteConfig, VitMatteForImageMatting
 
@@ -44,4 +45,4 @@ def test_nets_are_exported_as_they_are():
     net, pixels = random_net(small_config()), random_input(32, 64)
     program = torch.export.export(net, (pixels,), strict=False)
     with torch.inference_mode():
-        assert_close(program.module()(pixels).alphas, net(pixels).alphas, 1e-5)
+        assert_close(program.module()(pixels).alphas, net(pixels).alphas, ALPHA)

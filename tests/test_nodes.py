@@ -13,6 +13,7 @@ import pack
 import pytest
 import torch
 from nets import assert_close, random_net
+from rounding import ALPHA
 
 from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
 
@@ -68,7 +69,7 @@ def test_mask_to_matte_is_the_librarys(model):
     trimap = run("ViTMatteTrimap", mask=MASK, inner=6.0, outer=4.5)
     assert trimap.equal(make_trimap(MASK, inner=6, outer=4.5))
     alpha = run("ViTMatteMatting", model=model, image=IMAGE, trimap=trimap)
-    assert_close(alpha, matte(load_model(), IMAGE, trimap), 1e-5)
+    assert_close(alpha, matte(load_model(), IMAGE, trimap), ALPHA)
     assert alpha.dtype == torch.float32 and alpha.device == management.intermediate_device()
 
 
@@ -116,7 +117,7 @@ def test_batches(model):
     trimap = run("ViTMatteTrimap", mask=MASK, inner=6.0, outer=6.0)
     many = run("ViTMatteMatting", model=model, image=frames, trimap=trimap)
     assert many.shape == (4, 40, 56)
-    assert_close(run("ViTMatteMatting", model=model, image=frames[2:3], trimap=trimap[0]), many[2:3], 1e-5)
+    assert_close(run("ViTMatteMatting", model=model, image=frames[2:3], trimap=trimap[0]), many[2:3], ALPHA)
     rgba = torch.cat([frames, torch.rand(4, 40, 56, 1)], dim=-1)
     assert_close(run("ViTMatteMatting", model=model, image=rgba, trimap=trimap), many, 0)
     four = run("ViTMatteMatting", model=model, image=IMAGE, trimap=trimap.expand(4, -1, -1))
@@ -220,10 +221,10 @@ def test_a_full_card_gets_smaller_pieces_and_the_same_matte(model, monkeypatch):
     monkeypatch.setattr(management, "get_free_memory", lambda *a, **how: 40 * 2**20)
     found = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
     assert limits[0] <= 40 * 2**20
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(found, expected, atol=ALPHA)
     # less than the least there is: tried all the same
     monkeypatch.setattr(management, "get_free_memory", lambda *a, **how: 1)
-    assert torch.allclose(run("ViTMatteMatting", model=model, image=image, trimap=trimap), expected, atol=1e-5)
+    assert torch.allclose(run("ViTMatteMatting", model=model, image=image, trimap=trimap), expected, atol=ALPHA)
 
 
 @pytest.mark.parametrize("place", ["attention", "decoder"])
@@ -245,7 +246,7 @@ def test_out_of_memory_is_survived(model, monkeypatch, place):
     monkeypatch.setattr(management, "soft_empty_cache", lambda *a, **how: freed.append(1))
     found = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
     assert len(failed) == 2 and len(freed) >= 2
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(found, expected, atol=ALPHA)
 
 
 @pytest.mark.skipif(not pack.HOST, reason="how ComfyUI loads a model in part, as with --novram, is its own affair")
@@ -263,14 +264,14 @@ def test_a_model_that_is_loaded_in_part(monkeypatch):
     monkeypatch.setattr(management, "load_models_gpu", load)
     found = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
     assert asked and model.patcher.model.model_lowvram and model.patcher.model.lowvram_patch_counter == 0
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(found, expected, atol=ALPHA)
 
 
 def test_memory_limit_and_strategy(model):
     image, trimap = torch.rand(1, 300, 200, 3), torch.full((1, 300, 200), 0.5)
     exact = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
     assert torch.allclose(run("ViTMatteMatting", model=model, image=image, trimap=trimap, memory_limit=45), exact,
-                          atol=1e-5)
+                          atol=ALPHA)
     grid = run("ViTMatteMatting", model=model, image=image, trimap=trimap, strategy="grid")
     assert grid.shape == exact.shape and not torch.allclose(grid, exact, atol=1e-3)
     with pytest.raises(ValueError, match="memory_limit is 1,048,576 bytes; a frame of 200x300 takes at least"):

@@ -11,6 +11,7 @@ import pack
 import pytest
 import torch
 from nets import SPREAD, assert_close, random_net
+from rounding import ALPHA
 from safetensors.torch import load_file
 from test_model import random_attention
 
@@ -23,6 +24,8 @@ from vitmatte.inference.plan import Footprint
 from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.model.vitmatte import float32_copy
+
+pytestmark = pytest.mark.numbers
 
 DATA = Path(__file__).parent / "data"
 BLOCK = "backbone.encoder.layer.1."
@@ -71,7 +74,7 @@ def too_large(request):
 def test_an_overflow_is_computed_in_float32(too_large, caplog):
     found = matte(model_of(too_large), IMAGE, TRIMAP)
     assert "float16 overflowed in a picture of 32x30" in caplog.text
-    assert_close(found, matte(model_of(float32_copy(too_large, "cpu")), IMAGE, TRIMAP), 1e-5)
+    assert_close(found, matte(model_of(float32_copy(too_large, "cpu")), IMAGE, TRIMAP), ALPHA)
     assert too_large.dtype == torch.float16
 
 
@@ -98,7 +101,7 @@ def test_what_hides_an_overflow_does_not_hide_it(caplog):
         caplog.clear()
         found = matte(model_of(net.half()), torch.ones_like(IMAGE), TRIMAP)
         assert "float16 overflowed" in caplog.text
-        assert_close(found, matte(model_of(float32_copy(net, "cpu")), torch.ones_like(IMAGE), TRIMAP), 1e-5)
+        assert_close(found, matte(model_of(float32_copy(net, "cpu")), torch.ones_like(IMAGE), TRIMAP), ALPHA)
 
 
 def test_a_memory_limit_holds_for_float32_as_well_as_it_can(caplog):
@@ -108,7 +111,7 @@ def test_a_memory_limit_holds_for_float32_as_well_as_it_can(caplog):
     least = make_plan(Footprint(net.architecture, 30, 32, torch.float16)).peak_bytes  # of one frame, so one by one
     found = matte(model_of(net), IMAGE, TRIMAP, memory_limit=least)
     assert caplog.text.count("float16 overflowed") == 1  # what follows begins in float32
-    assert_close(found, matte(model_of(float32_copy(net, "cpu")), IMAGE, TRIMAP), 1e-5)
+    assert_close(found, matte(model_of(float32_copy(net, "cpu")), IMAGE, TRIMAP), ALPHA)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -208,4 +211,4 @@ def test_comfyuis_layers_take_the_pictures_precision(caplog):
     with caplog.at_level(logging.WARNING):
         found = matte(model, IMAGE, TRIMAP)
     assert "float16 overflowed" in caplog.text
-    assert_close(found, matte(MattingModel(float32_copy(model.net, "cpu"), Preprocessing()), IMAGE, TRIMAP), 1e-5)
+    assert_close(found, matte(MattingModel(float32_copy(model.net, "cpu"), Preprocessing()), IMAGE, TRIMAP), ALPHA)

@@ -17,6 +17,8 @@ from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.pictures.reading import read_mask
 from vitmatte.pictures.writing import write_matte, write_trimap
 
+pytestmark = pytest.mark.numbers
+
 MODEL = MattingModel(random_net(), Preprocessing())
 SIDE = 24
 

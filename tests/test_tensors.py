@@ -13,6 +13,7 @@ from drawn import Given, counts, drawn, frozen, images, planes, sides, unchanged
 from hypothesis import event, given
 from hypothesis import strategies as st
 from nets import random_net, small_config
+from rounding import ALPHA
 
 from vitmatte import (
     MattingModel,
@@ -335,7 +336,7 @@ def test_net(data, sound):
         alphas = result.alphas
         assert alphas.shape == (batch, 1, height, width) and alphas.dtype == torch.float32
         assert bool(((alphas >= 0) & (alphas <= 1)).all()) and alphas.requires_grad  # training is what it is for
-        assert torch.allclose(alphas, NET(x.contiguous()).alphas, atol=1e-5)
+        assert torch.allclose(alphas, NET(x.contiguous()).alphas, atol=ALPHA)
 
 
 @drawn(40)
