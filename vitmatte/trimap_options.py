@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -40,7 +41,7 @@ def trimap_of(options: argparse.Namespace, mask: Path, photo: Path | None) -> Te
     Raises:
         ValueError, OSError: from reading and from `make_trimap`, with the mask's name.
     """
-    marks = {}
+    marks: dict[str, Any] = {}
     for name in MARKS:
         given = getattr(options, f"mark_{name}")
         if given is not None:
