@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..vitmatte.inference import STRATEGIES, Strategy
-from .host import HostedModel
-from .preview import first_frames
+from ..vitmatte.trimap import doubts, lacking
+from .host import HostedModel, check_interrupt
+from .preview import shown
 from .schema import advanced, schema
 from .types import ViTMatteModel
 
@@ -46,5 +47,8 @@ class ViTMatteMatting(io.ComfyNode):
     @classmethod
     def execute(cls, model: HostedModel, image: torch.Tensor, trimap: torch.Tensor, strategy: Strategy = "exact",
                 memory_limit: int = 0) -> io.NodeOutput:
-        alpha = model.matte(image, trimap, strategy=strategy, memory_limit=memory_limit * 2**20 or None)
-        return io.NodeOutput(alpha, ui=ui.PreviewMask(first_frames(alpha), cls=cls))
+        if not isinstance(model, HostedModel):
+            raise TypeError(f"model is a {type(model).__name__} of another node pack, whose wires have the same name; "
+                            "expected a model from Load ViTMatte Model")
+        alpha = model.matte(image, trimap, strategy=strategy, memory_limit=memory_limit)
+        return io.NodeOutput(alpha, ui=shown(alpha, check_interrupt, [*lacking(trimap), *doubts(trimap)]))

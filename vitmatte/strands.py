@@ -47,7 +47,7 @@ def strands_near(image: Tensor, start: Tensor, room: Tensor, step: Step = ignore
 
 def fine_texture(image: Tensor, step: Step = ignore) -> Tensor:
     """[B, H, W], bool: where pictures [B, H, W, 3] hold strands, and the gaps between them."""
-    reach, height = _reach(image), image.shape[1]
+    image, reach, height = image.detach(), _reach(image), image.shape[1]
     line = image.new_empty(image.shape[:3], dtype=torch.float32)
     for rows in strips(height, part(step, 0, 0.8), ROWS):
         around, inside = _with_margin(rows, 2 * reach, height)

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 Unit = Literal["pixels", "percent"]
 UNITS: tuple[Unit, ...] = ("pixels", "percent")
 UNKNOWN = 0.5
+BAND = 4  # pixels: a mask's edge is about as wide, an unknown area wider
 INNER, OUTER = 10.0, 20.0  # pixels
 
 # Values this near 0 and 1 count as 0 and 1: one 8-bit step, and a rounding of it in half precision. It is needed:
@@ -196,6 +197,34 @@ def lacking(trimap: Tensor) -> list[str]:
             where = "" if len(frames) == 1 else f" in {len(empty)} of {len(frames)} frames ({shown})"
             said.append(f"no {name}{where}: {result}")
     return said
+
+
+def doubts(trimap: Tensor) -> list[str]:
+    """Why trimaps [B, H, W] or [H, W] in 0..1 look like rough masks, a sentence; an empty list if they do not.
+
+    What a mask has between 0 and 1 is its edge: a few pixels wide, or running through all values from 0 to 1. A trimap
+    has an unknown area, which is wider somewhere and of one value.
+    """
+    frames = trimap if trimap.ndim == 3 else trimap.unsqueeze(0)
+    thin, soft, unknown = True, True, False
+    for frame in frames:
+        foreground, background = sure_areas(frame)
+        area = ~(foreground | background)
+        if not bool(area.any()):
+            continue
+        unknown = True
+        wide = area  # in the end, where a square of BAND pixels a side is unknown throughout
+        for _ in range(BAND - 1):
+            wide = wide[1:] & wide[:-1]
+            wide = wide[:, 1:] & wide[:, :-1]
+        thin = thin and not bool(wide.any())
+        levels = frame[area].float()
+        soft = soft and bool(((levels - levels.median()).abs() < 0.1).float().mean() < 0.5)
+    if not unknown or not (thin or soft):
+        return []
+    how = f"narrower than {BAND} pixels everywhere" if thin else "of all values between 0 and 1"
+    return [f"the unknown area is {how}, like the edge of a rough mask and not like a trimap: put Trimap from Mask "
+            "before this node"]
 
 
 def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
