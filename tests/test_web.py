@@ -14,6 +14,7 @@ from webui import ROOT, Browser, Server
 HOST = Path(os.environ.get("COMFYUI_HOST", "."))
 SHOTS = os.environ.get("COMFYUI_SHOTS")  # a folder for a picture of the page at the end of each test
 TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+RUN = [name for name in TEMPLATES if "your photo" not in name and "SAM 3" not in name]  # need no model of ComfyUI's
 SAVED = sorted((ROOT / "tests" / "data" / "saved").glob("*.json"))
 LOCALES = ROOT / "locales"
 # ComfyUI looks for an English page in the folder of the translations first.
@@ -60,7 +61,7 @@ def test_templates_have_their_pictures(browser):
     assert browser.templates() == dict.fromkeys(TEMPLATES, 512)
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", RUN)
 def test_templates_run_from_their_browser(browser, name):
     types = browser.openTemplate(name=name)
     assert "ViTMatteMatting" in types
@@ -90,7 +91,7 @@ def test_every_language_is_served(server):
 
 @pytest.mark.parametrize(("browser", "language"), [(name, name) for name in ("en", "fr", "zh")], indirect=["browser"])
 def test_nodes_and_help_speak_the_language(browser, language):
-    browser.openFile(path=str(ROOT / "workflows" / "cut_out.json"))
+    browser.openFile(path=str(ROOT / "workflows" / "Cut out hair and fur (ViTMatte matting).json"))
     said = json.loads((LOCALES / language / "nodeDefs.json").read_text(encoding="utf-8"))["ViTMatteMatting"]
     shown = browser.texts(type="ViTMatteMatting")
     assert shown["title"] == said["display_name"] and shown["tooltip"] == said["description"]
@@ -114,7 +115,7 @@ def test_workflows_saved_elsewhere_run_here(browser, path):
 
 
 def test_what_is_saved_here_is_opened_again(browser, server):
-    template = ROOT / "workflows" / "refine_segmentation_mask.json"
+    template = ROOT / "workflows" / "Refine a SAM mask (ViTMatte matting).json"
     browser.openFile(path=str(template))
     browser.save(name="saved here")
     saved = server.base / "user" / "default" / "workflows" / "saved here.json"

@@ -73,7 +73,7 @@ export class Ui {
   // Clicks the card of a template, in the browser of them.
   async openTemplate ({ name }) {
     await this.templates()
-    const file = this.page.waitForResponse((response) => response.url().endsWith(`/${name}.json`))
+    const file = this.page.waitForResponse((response) => decodeURIComponent(response.url()).endsWith(`/${name}.json`))
     await this.page.locator(`[data-testid="template-workflow-${name}"]`).click()
     const answer = await file
     if (!answer.ok()) throw new Error(`${answer.status()} ${answer.url()}`)
