@@ -2,8 +2,8 @@
 
     python tests/make_templates.py
 
-A template is named by what people search for, is at most WIDE pixels wide, and has its note on top. Widgets take the
-nodes' defaults unless said otherwise. Pictures on the cards: make_pictures.py.
+A template is named by what people search for, is at most WIDE x HIGH pixels, and has its note at the top left. Widgets
+take the nodes' defaults unless said otherwise. Pictures on the cards: make_pictures.py.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any
 
 import pack
 
-WIDE = 1400  # pixels; at 1600x1000 the frontends show such a graph at a zoom at which all text is drawn
+WIDE, HIGH = 1400, 880  # pixels; at 1600x1000 the frontends show such a graph at a zoom at which all text can be read
 GAP, COLUMN, TITLE = 30, 320, 30  # pixels
 NOTE = {"color": "#432", "bgcolor": "#653"}
 WIDGETS = ("INT", "FLOAT", "BOOLEAN", "COMBO", "STRING")
 
 # ComfyUI's own nodes: inputs by name and type ("widget" for one that has no socket to fill), outputs, widgets' values.
 CORE: dict[str, dict[str, Any]] = {
+    "MarkdownNote": {},
     "LoadImage": {"outputs": [("IMAGE", "IMAGE"), ("MASK", "MASK")], "values": ["example.png", "image"]},
     "LoadBackgroundRemovalModel": {
         "outputs": [("bg_model", "BACKGROUND_REMOVAL")], "values": ["birefnet.safetensors"],
@@ -61,115 +62,110 @@ def chain(example: str, trimap: dict, prefix: str, *, strands: bool, frames: int
           despill: str = "none", save: str = "SaveImage") -> list[list[tuple]]:
     """The columns of a template that starts from an example picture; a node is (name, type, height, links, values)."""
     picture = (PHOTO, 0)
-    made: list[tuple]
+    loader = (MODEL, "ViTMatteModelLoader", 110, {}, {})
+    first = [(PHOTO, "ViTMatteExample", 290, {}, {"picture": example, "frames": frames})]
+    third = [("matte", "ViTMatteMatting", 330, {"model": (MODEL, 0), "image": picture, "trimap": ("trimap", 0)}, {}),
+             ("look", "ViTMatteTrimapPreview", 310, {"image": picture, "trimap": ("trimap", 0)}, {})]
     if cut:
-        made = [("cut", "ViTMatteForeground", 400, {"image": picture, "alpha": ("matte", 0)}, {"despill": despill})]
-        result = ("cut", 1)
+        first = [("note", "MarkdownNote", 310, {}, None), *first, loader]
+        made = ("cut", "ViTMatteForeground", 380, {"image": picture, "alpha": ("matte", 0)}, {"despill": despill})
     else:
-        made = [("cut", "ViTMatteReplaceBackground", 430,
-                 {"image": picture, "alpha": ("matte", 0), "background": ("lake", 0)}, {"despill": despill})]
-        result = ("cut", 0)
-    made.append(("save", save, 350, {"images": result}, [prefix, *CORE[save]["values"][1:]]))
-    first = [(PHOTO, "ViTMatteExample", 350, {}, {"picture": example, "frames": frames}),
-             (MODEL, "ViTMatteModelLoader", 110, {}, {})]
-    if not cut:
-        first.append(("lake", "ViTMatteExample", 290, {}, {"picture": "lake"}))
+        lake = ("lake", "ViTMatteExample", 210, {}, {"picture": "lake"})
+        first = [("note", "MarkdownNote", 220, {}, None), *first, lake]
+        third = [loader, *third]
+        made = ("cut", "ViTMatteReplaceBackground", 430,
+                {"image": picture, "alpha": ("matte", 0), "background": ("lake", 0)}, {"despill": despill})
     links = {"mask": (PHOTO, 1), **({"image": picture} if strands else {})}
     return [
         first,
         [("trimap", "ViTMatteTrimap", 640, links, trimap)],
-        [("matte", "ViTMatteMatting", 390, {"model": (MODEL, 0), "image": picture, "trimap": ("trimap", 0)}, {}),
-         ("look", "ViTMatteTrimapPreview", 350, {"image": picture, "trimap": ("trimap", 0)}, {})],
-        made,
+        third,
+        [made, ("save", save, 330, {"images": ("cut", int(cut))}, [prefix, *CORE[save]["values"][1:]])],
     ]
 
 
 TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
     "Remove the background of your photo (ViTMatte matting)": (
-        "## Remove the background of your photo, and keep every hair\n"
-        "1. Choose your picture in **Load Image**.  2. Press **Run**.  3. The cut-out is in **Save Image**, with "
+        "### Your photo, every hair kept\n"
+        "1. Choose your picture in **Load Image**.\n2. Press **Run**. The cut-out is in Save Image, with "
         "transparency.\n\n"
-        "Needs `birefnet.safetensors` in `models/background_removal` (ComfyUI offers the download) and a ComfyUI that "
-        "has Remove Background. Without them delete those two nodes, paint over the subject in Load Image's mask "
-        "editor and connect its MASK. Hair cut off? Raise *outer* until all of it is yellow in Preview Trimap.",
+        "Needs `birefnet.safetensors` in `models/background_removal`; ComfyUI offers the download. **Without it**, or "
+        "in a ComfyUI without Remove Background: paint over the subject in Load Image's mask editor and connect its "
+        "MASK to the trimap.\n\nHair cut off? Raise *outer*.",
         [
-            [(PHOTO, "LoadImage", 330, {}, None),
+            [("note", "MarkdownNote", 300, {}, None),
+             (PHOTO, "LoadImage", 280, {}, None),
              ("bg", "LoadBackgroundRemovalModel", 60, {}, None),
-             (MASK, "RemoveBackground", 50, {"image": (PHOTO, 0), "bg_removal_model": ("bg", 0)}, None),
-             (MODEL, "ViTMatteModelLoader", 110, {}, {})],
+             (MASK, "RemoveBackground", 50, {"image": (PHOTO, 0), "bg_removal_model": ("bg", 0)}, None)],
             [("trimap", "ViTMatteTrimap", 640, {"mask": (MASK, 0), "image": (PHOTO, 0)},
               {"inner": 1.5, "outer": 2.5, "unit": "% of subject size", "low": 0.5, "high": 0.5, "strands": 3.0,
                "fill_holes": 200, "remove_specks": 200})],
-            [("matte", "ViTMatteMatting", 390,
+            [(MODEL, "ViTMatteModelLoader", 110, {}, {}),
+             ("matte", "ViTMatteMatting", 310,
               {"model": (MODEL, 0), "image": (PHOTO, 0), "trimap": ("trimap", 0)}, {}),
-             ("look", "ViTMatteTrimapPreview", 350, {"image": (PHOTO, 0), "trimap": ("trimap", 0)}, {})],
-            [("cut", "ViTMatteForeground", 400, {"image": (PHOTO, 0), "alpha": ("matte", 0)}, {}),
-             ("save", "SaveImage", 350, {"images": ("cut", 1)}, None)],
+             ("look", "ViTMatteTrimapPreview", 300, {"image": (PHOTO, 0), "trimap": ("trimap", 0)}, {})],
+            [("cut", "ViTMatteForeground", 390, {"image": (PHOTO, 0), "alpha": ("matte", 0)}, {}),
+             ("save", "SaveImage", 370, {"images": ("cut", 1)}, None)],
         ]),
     "Cut out hair and fur (ViTMatte matting)": (
-        "## Cut out with every hair\n"
-        "**Trimap from Mask**: grey is what ViTMatte decides. Cover all hair with it, and as little else as possible; "
-        "**Preview Trimap** shows it in yellow. **ViTMatte Matting** gives the alpha matte at full size. **Cut Out "
-        f"Foreground** takes the old background's colour out of the hair.\n\n{OWN}",
+        "### Cut out with every hair\n"
+        "**Trimap from Mask**: grey is what ViTMatte decides. Cover all hair with it, and little else; **Preview "
+        "Trimap** shows it in yellow.\n\n**ViTMatte Matting** gives the matte at full size. **Cut Out Foreground** "
+        f"takes the old background's colour out of the hair.\n\n{OWN}",
         chain("portrait", {"inner": 20, "outer": 30}, "ViTMatte/cutout", strands=False)),
     "Change the background of a portrait (ViTMatte matting)": (
-        "## A portrait before another background\n"
-        "**Trimap from Mask**: *strands* lets the unknown area follow hair in the picture, further than *outer*. "
-        "**Remove or Replace Background** scales the new picture (*fit*) and takes the old background's colour out of "
-        f"the hair. Without *background* it uses the colour.\n\n{OWN}",
+        "### A portrait before another background\n"
+        "*strands* lets the unknown area follow hair further than *outer*. Without *background* the **colour** is "
+        f"used.\n\n{OWN}",
         chain("portrait", {"inner": 20, "outer": 10, "strands": 30}, "ViTMatte/portrait", strands=True, cut=False)),
     "Green screen keying without spill (ViTMatte matting)": (
-        "## Green screen without spill\n"
-        "**Remove or Replace Background**: *foreground_colours* estimated takes the screen out of hair and edges; "
-        "*despill* green takes its light from the subject itself, and greys what is green by itself. Set them to \"as "
-        f"in the picture\" and \"none\" to compare.\n\n{OWN}",
+        "### Green screen without spill\n"
+        "*foreground_colours* estimated takes the screen out of hair; *despill* green takes its light from the "
+        f"subject, and greys what is green by itself.\n\n{OWN}",
         chain("green screen", {"inner": 20, "outer": 10, "strands": 30}, "ViTMatte/no-spill", strands=True, cut=False,
               despill="green")),
     "Product photo on transparent background (ViTMatte matting)": (
-        "## Product on transparency\n"
+        "### Product on transparency\n"
         "The mask is black, grey and white: grey is what is see-through or too fine to paint. *inner* and *outer* are "
-        "0, so grey alone is unknown. **Cut Out Foreground** gives a picture with transparency; Save Image keeps "
+        "0, so grey alone is unknown.\n\n**Cut Out Foreground** gives a picture with transparency; Save Image keeps "
         f"it.\n\n{OWN}",
         chain("plant", {"inner": 0, "outer": 0}, "ViTMatte/product", strands=False)),
     "Refine a SAM mask (ViTMatte matting)": (
-        "## Refine a mask of SAM or Remove Background\n"
-        "Their masks are 1 = subject, as here: connect one in place of the example's. *fill_holes* and *remove_specks* "
-        "say up to which area (pixels) holes and bits are mistakes; *inner* and *outer* must cover what the mask gets "
-        "wrong; *strands* follows fur further out. A soft mask that is good already: low 0.1, high 0.9, small radii."
-        f"\n\n{OWN}",
+        "### Refine a mask of SAM or Remove Background\n"
+        "Their masks are 1 = subject: connect one in place of the example's.\n\n*fill_holes* and *remove_specks*: up "
+        "to which area they are mistakes. *inner* and *outer* must cover what the mask gets wrong; *strands* follows "
+        "fur further out. A mask that is good already: low 0.1, high 0.9, small radii.",
         chain("lemur with a segmentation",
               {"inner": 14, "outer": 12, "fill_holes": 500, "remove_specks": 500, "strands": 20}, "ViTMatte/refined",
               strands=True)),
     "Video background removal (ViTMatte matting)": (
-        "## Video: a batch of frames\n"
-        "Here 8 frames that pan over a photograph, with a mask for each; one mask for all works too. Each frame's "
-        "matte is shown as soon as it is done; Cancel stops within a frame. The memory needed does not grow with the "
-        "number of frames, apart from the frames themselves.\n\n**Your own clip:** Load Video and Get Video "
-        "Components, with masks of SAM or Remove Background. For editing elsewhere: **Cut Out Foreground** and Save "
-        "Image, a PNG with transparency for each frame.",
+        "### Video: a batch of frames\n"
+        "Here 8 frames with a mask for each; one mask for all works too.\n\n**Your own clip:** Load Video and Get "
+        "Video Components, with masks of SAM. For editing elsewhere: Cut Out Foreground and Save Image, a PNG for each "
+        "frame.",
         chain("lemur", {"inner": 12, "outer": 16}, "ViTMatte/clip", strands=False, frames=8, cut=False,
               save="SaveAnimatedWEBP")),
     "Video matting from SAM 3 masks (ViTMatte)": (
-        "## Video: SAM 3 finds the subject, ViTMatte its hair\n"
-        "1. Choose a clip in **Load Video**.  2. Say what to cut out in **CLIP Text Encode**.  3. Press **Run**.\n\n"
-        "Needs `sam3.1_multiplex_fp16.safetensors` in `models/checkpoints` (ComfyUI offers the download) and a ComfyUI "
-        "that has SAM3 Video Track. Radii are in % of the subject's size, so they fit every frame. Try a few seconds "
-        "first: all frames are in memory at once.",
+        "### SAM 3 finds, ViTMatte cuts out\n"
+        "1. Choose a clip in **Load Video**.\n2. Say what to cut out in **CLIP Text Encode**.\n3. Press "
+        "**Run**.\n\nNeeds `sam3.1_multiplex_fp16.safetensors` in `models/checkpoints` (ComfyUI offers the download) "
+        "and a ComfyUI with SAM3 Video Track. All frames are in memory at once: try a few seconds first.",
         [
-            [("clip", "LoadVideo", 250, {}, None),
+            [("note", "MarkdownNote", 250, {}, None),
+             ("clip", "LoadVideo", 240, {}, None),
              ("parts", "GetVideoComponents", 110, {"video": ("clip", 0)}, None),
-             ("sam", "CheckpointLoaderSimple", 100, {}, None),
-             ("words", "CLIPTextEncode", 120, {"clip": ("sam", 1)}, None),
-             (MODEL, "ViTMatteModelLoader", 110, {}, {})],
-            [("track", "SAM3_VideoTrack", 180,
+             ("sam", "CheckpointLoaderSimple", 100, {}, None)],
+            [("words", "CLIPTextEncode", 110, {"clip": ("sam", 1)}, None),
+             ("track", "SAM3_VideoTrack", 180,
               {"images": ("parts", 0), "model": ("sam", 0), "conditioning": ("words", 0)}, None),
              (MASK, "SAM3_TrackToMask", 60, {"track_data": ("track", 0)}, None),
-             ("look", "ViTMatteTrimapPreview", 330, {"image": ("parts", 0), "trimap": ("trimap", 0)}, {})],
-            [("trimap", "ViTMatteTrimap", 640, {"mask": (MASK, 0), "image": ("parts", 0)},
-              {"inner": 2.0, "outer": 2.5, "unit": "% of subject size", "fill_holes": 200, "remove_specks": 200})],
-            [("matte", "ViTMatteMatting", 190,
+             (MODEL, "ViTMatteModelLoader", 110, {}, {})],
+            [("trimap", "ViTMatteTrimap", 570, {"mask": (MASK, 0), "image": ("parts", 0)},
+              {"inner": 2.0, "outer": 2.5, "unit": "% of subject size", "fill_holes": 200, "remove_specks": 200}),
+             ("look", "ViTMatteTrimapPreview", 240, {"image": ("parts", 0), "trimap": ("trimap", 0)}, {})],
+            [("matte", "ViTMatteMatting", 180,
               {"model": (MODEL, 0), "image": ("parts", 0), "trimap": ("trimap", 0)}, {}),
-             ("cut", "ViTMatteReplaceBackground", 290, {"image": ("parts", 0), "alpha": ("matte", 0)},
+             ("cut", "ViTMatteReplaceBackground", 260, {"image": ("parts", 0), "alpha": ("matte", 0)},
               {"colour": "#00b140"}),
              ("made", "CreateVideo", 80, {"images": ("cut", 0), "audio": ("parts", 1), "fps": ("parts", 2)}, None),
              ("save", "SaveVideo", 140, {"video": ("made", 0)}, None)],
@@ -195,13 +191,13 @@ def ports(kind: str, values: Any) -> tuple[list[tuple], list[tuple], list]:
     return inputs, [(port.display_name, port.io_type) for port in schema.outputs], given
 
 
-def graph(columns: list[list[tuple]], *, top: int = 0) -> tuple[list[dict], list[list]]:
+def graph(columns: list[list[tuple]]) -> tuple[list[dict], list[list]]:
     """(nodes, links) of columns of nodes."""
     numbers = {node[0]: i + 1 for i, node in enumerate(node for column in columns for node in column)}
     nodes: dict[str, dict] = {}
     links: list[list] = []
     for i, column in enumerate(columns):
-        y = top
+        y = 0
         for name, kind, height, _, values in column:
             inputs, outputs, given = ports(kind, values)
             node: dict[str, Any] = {
@@ -235,14 +231,10 @@ def graph(columns: list[list[tuple]], *, top: int = 0) -> tuple[list[dict], list
 
 def template(note: str, columns: list[list[tuple]]) -> dict:
     """A workflow as the frontends save it."""
-    width = len(columns) * (COLUMN + GAP) - GAP
-    height = 150 if len(note) < 640 else 170
-    nodes, links = graph(columns, top=height + 2 * TITLE)
-    nodes.append({
-        "id": len(nodes) + 1, "type": "MarkdownNote", "pos": [0, 0], "size": [width, height], "flags": {},
-        "order": len(nodes), "mode": 0, "inputs": [], "outputs": [], "title": "How it works",
-        "properties": {"Node name for S&R": "MarkdownNote"}, "widgets_values": [note], **NOTE,
-    })
+    nodes, links = graph(columns)
+    for node in nodes:
+        if node["type"] == "MarkdownNote":
+            node.update(title="How it works", widgets_values=[note], **NOTE)
     return {"id": str(uuid.UUID(int=0)), "revision": 0, "last_node_id": len(nodes), "last_link_id": len(links),
             "nodes": nodes, "links": links, "groups": [], "config": {}, "extra": {}, "version": 0.4}
 

@@ -11,7 +11,7 @@ import pack
 import pytest
 import torch
 from make_templates import CORE as CORES
-from make_templates import WIDE, files
+from make_templates import HIGH, WIDE, files
 
 NODES = {node.GET_SCHEMA().node_id: node for node in pack.load()[1]}
 CORE = {"SaveImage": "images", "SaveAnimatedWEBP": "images"}
@@ -74,13 +74,13 @@ def test_templates_are_found_and_can_be_read(path: Path):
     nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
     left, top = (min(node["pos"][i] for node in nodes) for i in (0, 1))
     right, bottom = (max(node["pos"][i] + node["size"][i] for node in nodes) for i in (0, 1))
-    assert right - left <= WIDE and bottom - top <= 1150
+    assert right - left <= WIDE and bottom - top <= HIGH
     boxes = [(*node["pos"], node["pos"][0] + node["size"][0], node["pos"][1] + node["size"][1]) for node in nodes]
     for i, (x, y, far, low) in enumerate(boxes):
         for u, v, other_far, other_low in boxes[:i]:
             assert far <= u or other_far <= x or low + 30 <= v or other_low + 30 <= y, "nodes overlap"
     (note,) = [node for node in nodes if node["type"] == "MarkdownNote"]
-    assert note["pos"] == [left, top] and note["widgets_values"][0].startswith("## ")
+    assert note["pos"] == [left, top] and note["widgets_values"][0].startswith("### ")
     for node in nodes:
         for model in node["properties"].get("models", ()):
             assert model["name"] in note["widgets_values"][0]

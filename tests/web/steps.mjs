@@ -80,6 +80,17 @@ export class Ui {
     return await this.loaded()
   }
 
+  // The same, and leaves the page as a user then sees it. Gives { zoom, dialogs: texts }.
+  async openTemplateRaw ({ name }) {
+    await this.templates()
+    await this.page.locator(`[data-testid="template-workflow-${name}"]`).click()
+    await this.page.waitForTimeout(4000)
+    return {
+      zoom: await this.page.evaluate(() => window.app.canvas.ds.scale),
+      dialogs: await this.page.locator('[role=dialog]:visible').allInnerTexts()
+    }
+  }
+
   // Opens a workflow file with the keyboard and the browser's file dialog.
   async openFile ({ path }) {
     const dialog = this.page.waitForEvent('filechooser')
