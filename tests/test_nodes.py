@@ -205,8 +205,8 @@ def test_warnings_reach_the_node(model):
     assert "no unknown area" in warnings_of("ViTMatteTrimap", mask=big, inner=0.0, outer=0.0)[0]
     assert "no foreground" in warnings_of("ViTMatteTrimap", mask=big, inner=99.0, outer=1.0)[0]
     assert "no background" in warnings_of("ViTMatteTrimapPreview", image=IMAGE, trimap=torch.ones(40, 56))[-1]
-    (hard,) = warnings_of("ViTMatteMatting", model=model, image=IMAGE, trimap=big)
-    assert "no unknown area" in hard
+    hard = warnings_of("ViTMatteMatting", model=model, image=IMAGE, trimap=big)
+    assert "no unknown area" in hard[0] and "it is all 0 and 1" in hard[1] and "Trimap from Mask" in hard[1]
     edge = big.clone()
     edge[:, 8], edge[:, 31] = 0.5, 0.3
     (thin,) = warnings_of("ViTMatteMatting", model=model, image=IMAGE, trimap=edge)

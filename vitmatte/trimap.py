@@ -202,8 +202,8 @@ def lacking(trimap: Tensor) -> list[str]:
 def doubts(trimap: Tensor) -> list[str]:
     """Why trimaps [B, H, W] or [H, W] in 0..1 look like rough masks, a sentence; an empty list if they do not.
 
-    What a mask has between 0 and 1 is its edge: a few pixels wide, or running through all values from 0 to 1. A trimap
-    has an unknown area, which is wider somewhere and of one value.
+    What a mask has between 0 and 1, if anything, is its edge: a few pixels wide, or running through all values from 0
+    to 1. A trimap has an unknown area, which is wider somewhere and of one value.
     """
     frames = trimap if trimap.ndim == 3 else trimap.unsqueeze(0)
     thin, soft, unknown = True, True, False
@@ -220,11 +220,11 @@ def doubts(trimap: Tensor) -> list[str]:
         thin = thin and not bool(wide.any())
         levels = frame[area].float()
         soft = soft and bool(((levels - levels.median()).abs() < 0.1).float().mean() < 0.5)
-    if not unknown or not (thin or soft):
+    if unknown and not (thin or soft):
         return []
-    how = f"narrower than {BAND} pixels everywhere" if thin else "of all values between 0 and 1"
-    return [f"the unknown area is {how}, like the edge of a rough mask and not like a trimap: put Trimap from Mask "
-            "before this node"]
+    how = ("it is all 0 and 1" if not unknown else f"its unknown area is narrower than {BAND} pixels everywhere" if thin
+           else "its unknown area has all values between 0 and 1")
+    return [f"the trimap looks like a rough mask ({how}): make a trimap of it first, with Trimap from Mask"]
 
 
 def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:

@@ -1,7 +1,9 @@
 // Shows on a node what it has to say of its inputs: "no unknown area", "this looks like a rough mask".
 //
 // A node sends sentences as `vitmatte_warnings` (nodes/preview.py). They stand in a read-only text under its widgets
-// until it runs without them, and for a while as a message in the corner. The log has them as well.
+// until it runs without them, and for a while as a message in the corner; the log has them as well. Why a node failed
+// stands in the same place, for newer frontends hide it behind a button.
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { ComfyWidgets } from "../../scripts/widgets.js";
 
@@ -18,8 +20,16 @@ function remove(node) {
   }
 }
 
-function show(node, sentences) {
-  const text = sentences.join("\n");
+let told = { text: "", at: 0 }; // the last message in the corner: several nodes may say the same
+
+function tell(title, text) {
+  const now = Date.now();
+  if (text === told.text && now - told.at < 1000 * SECONDS) return;
+  told = { text, at: now };
+  app.extensionManager?.toast?.add?.({ severity: "warn", summary: title, detail: text, life: 1000 * SECONDS });
+}
+
+function show(node, text) {
   let widget = node.widgets?.find((one) => one.name === KEY);
   if (!text) remove(node);
   else {
@@ -36,9 +46,6 @@ function show(node, sentences) {
       if (socket >= 0) node.removeInput(socket);
     }
     widget.value = text;
-    app.extensionManager?.toast?.add?.({
-      severity: "warn", summary: node.title, detail: text, life: 1000 * SECONDS,
-    });
     node.setSize?.([node.size[0], Math.max(node.size[1], node.computeSize()[1])]);
   }
   node.setDirtyCanvas?.(true, true);
@@ -55,13 +62,22 @@ function endLivePreview(node) {
 
 app.registerExtension({
   name: "ViTMatte.warnings",
+  setup() {
+    api.addEventListener("execution_error", ({ detail }) => {
+      if (!detail?.node_type?.startsWith("ViTMatte")) return;
+      const node = app.graph.getNodeById(Number(detail.node_id));
+      if (node?.type === detail.node_type) show(node, detail.exception_message.trim());
+    });
+  },
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (!nodeData.name.startsWith("ViTMatte")) return;
     const before = nodeType.prototype.onExecuted;
     nodeType.prototype.onExecuted = function (output, ...rest) {
       before?.call(this, output, ...rest);
       if (output?.images?.length) endLivePreview(this);
-      if (output && KEY in output) show(this, output[KEY] ?? []);
+      const text = (output?.[KEY] ?? []).join("\n");
+      show(this, text);
+      if (text) tell(this.title, text);
     };
   },
 });

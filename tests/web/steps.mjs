@@ -144,6 +144,23 @@ export class Ui {
     return { ...await this.page.evaluate(() => ({ ...window.vitmatteRun, refused: window.app.lastNodeErrors })), ...found }
   }
 
+  // Presses Run and waits; leaves the page as a user then sees it. Gives { status, error, refused, warnings: by type,
+  // pictures: how many each type shows }.
+  async runRaw () {
+    await this.page.evaluate(() => { window.vitmatteRun = null })
+    await this.page.locator('button[data-testid=queue-button], [data-testid=queue-button] button').first().click()
+    await this.page.waitForFunction(
+      () => window.vitmatteRun || Object.keys(window.app.lastNodeErrors ?? {}).length > 0, null, { timeout: SLOW })
+    await this.page.waitForTimeout(4000)
+    return await this.page.evaluate(() => ({
+      ...window.vitmatteRun,
+      refused: JSON.stringify(window.app.lastNodeErrors ?? {}),
+      warnings: Object.fromEntries(window.app.graph._nodes.map((node) => [node.type,
+        node.widgets?.find((widget) => widget.name === 'vitmatte_warnings')?.value]).filter(([, text]) => text)),
+      pictures: Object.fromEntries(window.app.graph._nodes.map((node) => [node.type, node.imgs?.length ?? 0]))
+    }))
+  }
+
   // A place of the page with nothing but canvas: { x, y }.
   async emptySpot () {
     return await this.page.evaluate(() => {
