@@ -85,7 +85,7 @@ def chain(example: str, trimap: dict, prefix: str, *, strands: bool, frames: int
 
 
 TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
-    "Remove the background of your photo (ViTMatte matting)": (
+    "Remove background from your photo (ViTMatte matting)": (
         "### Your photo, every hair kept\n"
         "1. Choose your picture in **Load Image**.\n2. Press **Run**. The cut-out is in Save Image, with "
         "transparency.\n\n"

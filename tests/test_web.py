@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -73,12 +74,63 @@ def test_templates_run_from_their_browser(browser, name):
     ("matting", "ViTMatte Matting", 1),
     ("trimap", "Trimap from Mask (ViTMatte)", 1),
     ("cut out", "Cut Out Foreground (ViTMatte)", 1),
-    ("remove background", "Remove or Replace Background (ViTMatte)", 3),
+    ("remove background", "Remove or Replace Background (ViTMatte)", 4),
 ])
 def test_the_search_box_finds_the_nodes(browser, words, title, place):
     shot = f"{SHOTS}/search_{words.replace(' ', '_')}.png" if SHOTS else None
     found = [entry.splitlines()[0].strip() for entry in browser.search(text=words, path=shot)]
     assert title in found[:place], found
+
+
+@pytest.mark.parametrize("words", ["matting", "remove background"])
+def test_the_templates_are_found_by_their_titles(browser, words):
+    found = browser.searchTemplates(text=words)
+    ours = [name for name in TEMPLATES if words in name.lower()]
+    assert ours and set(ours) <= set(found)
+
+
+def test_the_blueprint_is_found(browser, server):
+    """Where the host has blueprints (since 0.3.67)."""
+    found = [entry.splitlines()[0].strip() for entry in browser.search(text="remove background")]
+    (blueprint,) = (path.stem for path in (ROOT / "subgraphs").glob("*.json"))
+    try:
+        with urllib.request.urlopen(f"{server.url}/global_subgraphs", timeout=60):
+            assert blueprint in found[:4], found
+    except urllib.error.HTTPError:
+        pytest.skip("this ComfyUI has no blueprints")
+
+
+def link_mask_to_matting(path: Path) -> dict:
+    """A template in which the rough mask goes straight to the trimap input, as beginners do."""
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    nodes = {node["type"]: node for node in graph["nodes"]}
+    mask = nodes["ViTMatteExample"]["id"]
+    wire = next(entry["link"] for entry in nodes["ViTMatteMatting"]["inputs"] if entry["name"] == "trimap")
+    for link in graph["links"]:
+        if link[0] == wire:
+            link[1:3] = [mask, 1]
+    nodes["ViTMatteTrimap"]["outputs"][0]["links"].remove(wire)
+    nodes["ViTMatteExample"]["outputs"][1]["links"].append(wire)
+    return graph
+
+
+def test_a_rough_mask_in_place_of_a_trimap_is_said_on_the_node(browser, tmp_path):
+    hair = ROOT / "workflows" / "Cut out hair and fur (ViTMatte matting).json"
+    rough = tmp_path / "rough.json"
+    rough.write_text(json.dumps(link_mask_to_matting(hair)), encoding="utf-8")
+    browser.openFile(path=str(rough))
+    done = browser.runRaw()
+    assert done["status"] == "success" and list(done["warnings"]) == ["ViTMatteMatting"]
+    assert "looks like a rough mask" in done["warnings"]["ViTMatteMatting"]
+    browser.open()
+    browser.openFile(path=str(hair))
+    assert browser.runRaw()["warnings"] == {}
+
+
+def test_a_batch_is_shown_whole(browser):
+    browser.openFile(path=str(ROOT / "workflows" / "Video background removal (ViTMatte matting).json"))
+    shown = browser.runRaw()["pictures"]
+    assert shown["ViTMatteMatting"] == shown["ViTMatteTrimap"] == 8
 
 
 def test_every_language_is_served(server):

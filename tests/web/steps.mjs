@@ -70,6 +70,18 @@ export class Ui {
         .map(([name, image]) => [name, image.naturalWidth])))
   }
 
+  // The names of the cards that the search of the templates' browser finds.
+  async searchTemplates ({ text, path }) {
+    await this.page.getByRole('button', { name: 'Templates', exact: true }).first().click()
+    await this.page.waitForTimeout(3000)
+    await this.page.locator('[role=dialog]:visible input[type=text], [role=dialog]:visible input[placeholder^=Search]')
+      .first().fill(text)
+    await this.page.waitForTimeout(3000)
+    if (path) await this.shot({ path })
+    return await this.page.evaluate(() => [...document.querySelectorAll('[data-testid^=template-workflow-]')]
+      .map((card) => card.dataset.testid.slice('template-workflow-'.length)))
+  }
+
   // Clicks the card of a template, in the browser of them.
   async openTemplate ({ name }) {
     await this.templates()
