@@ -100,6 +100,20 @@ def test_strands_of_a_large_picture_take_no_more_work_per_pixel(monkeypatch):
     assert math.ceil(math.log2(21)) < 6
 
 
+def test_8_bit_pictures_are_exact_at_the_threshold():
+    """Lines of exactly NOISE_FACTOR times the noise are none, on any ground."""
+    levels = torch.full((1, 80, 80), 100.0)
+    levels += torch.arange(80) % 2 * 4  # the noise: a line of 4 steps in every place
+    for ground in range(0, 140, 20):
+        image = ((levels + ground) / 255).unsqueeze(-1).expand(-1, -1, -1, 3).clone()
+        image[:, 40] += 8 / 255  # 12 steps in all where the noise is at its top
+        assert not strands.fine_texture(image).any(), ground
+        image[:, 40] += 1 / 255
+        reach = strands._reach(image)
+        assert (strands._lines((image * strands.LEVELS).round().permute(0, 3, 1, 2).short(), reach)
+                > 3 * 4 * 32).any(), ground
+
+
 def test_scaling_a_channel_at_a_time_is_scaling(monkeypatch):
     picture = torch.rand(2, 31, 47, 4, generator=RANDOM)
     for height, width in ((90, 60), (13, 20), (31, 80)):

@@ -155,7 +155,8 @@ def test_nodes_and_help_speak_the_language(browser, language):
     page = ROOT / "web" / "docs" / ("ViTMatteMatting.md" if language == "en" else f"ViTMatteMatting/{language}.md")
     help_page = browser.help(type="ViTMatteMatting")
     assert page.read_text(encoding="utf-8").split("\n")[0].replace("**", "") in help_page["text"]
-    assert len(help_page["pictures"]) == 1 and help_page["pictures"][0]["width"] >= 300, help_page["pictures"]
+    assert len(help_page["pictures"]) == 2  # the node, and what a wrong trimap does
+    assert all(picture["width"] >= 300 for picture in help_page["pictures"]), help_page["pictures"]
 
 
 @pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
