@@ -23,8 +23,8 @@ WIDTH_SHARE = 1 / 300  # of the picture's longer side: widest strand
 CROWDING = 0.2  # share of strand pixels around, from which on a place counts as finely textured
 
 ROWS = 192  # of a picture at a time
-# Of brightness between 0 and 1. Whole numbers of 16 bits take half the time of floats and hold differences within -1..2;
-# those of 8-bit pictures are exact, so no rounding decides where a line is just as strong as the threshold.
+# Of brightness between 0 and 1. Whole numbers of 16 bits take half the time of floats and hold differences within
+# -1..2; those of 8-bit pictures are exact, so no rounding decides where a line is just as strong as the threshold.
 LEVELS = 255 * 32
 
 

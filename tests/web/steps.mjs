@@ -198,6 +198,9 @@ export class Ui {
   async search ({ text, path }) {
     const { x, y } = await this.emptySpot()
     await this.page.mouse.dblclick(x, y)
+    // On a busy machine it takes a while, and what is typed before it is there are shortcuts.
+    await this.page.locator('[role=search] input:visible, input[role=combobox]:visible').first()
+      .waitFor({ timeout: 20_000 }).catch(() => {})
     await this.page.waitForTimeout(1000)
     await this.page.keyboard.type(text, { delay: 30 })
     await this.page.waitForTimeout(2500)
