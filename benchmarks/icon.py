@@ -19,7 +19,7 @@ from vitmatte import cut_out
 from vitmatte.compositing.blend import composite
 from vitmatte.pictures.reading import read_mask
 
-from .pictures import ROOT, alpha_of, example
+from .pictures import PORTRAIT, ROOT, alpha_of, example
 
 ICON, BANNER = (400, 400), (1260, 540)  # the registry takes icons up to 400 x 400, and banners of 21:9
 HEAD = (126, 4, 614, 492)  # of the portrait: left, top, right, bottom
@@ -39,7 +39,7 @@ def ramp(height: int, width: int) -> Tensor:
 def halves() -> tuple[Image.Image, Image.Image]:
     """The whole portrait over the ramp, and its matte over the dark."""
     image = example("portrait.jpg")
-    alpha = alpha_of("portrait_on_new_background", image, read_mask(ROOT / "pictures/portrait-mask.png"))
+    alpha = alpha_of(PORTRAIT, image, read_mask(ROOT / "pictures/portrait-mask.png"))
     cut = cut_out(image, alpha)
     picture = composite(cut[..., :3], alpha, ramp(*image.shape[1:3]))
     dark = torch.tensor(DARK) / 255

@@ -24,6 +24,12 @@ from vitmatte.pictures.reading import read_image, read_mask
 from .foreground import METHODS, estimate
 
 ROOT = Path(__file__).parent.parent
+
+# Templates: what is shown is made with their settings.
+PORTRAIT = "Change the background of a portrait (ViTMatte matting)"
+PRODUCT = "Product photo on transparent background (ViTMatte matting)"
+SEGMENTED = "Refine a SAM mask (ViTMatte matting)"
+SCREEN = "Green screen keying without spill (ViTMatte matting)"
 TRIMAP = ("inner", "outer", "unit", "invert", "low", "high", "fill_holes", "remove_specks", "strands")
 GAP, WIDTH, QUALITY = 8, 1000, 82  # pixels between two pictures and of all of them at most (see WIDTHS); of the JPEG
 
@@ -63,27 +69,27 @@ def steps() -> list[Tensor]:
 
 def portrait() -> list[Tensor]:
     image = example("portrait.jpg")
-    alpha = alpha_of("portrait_on_new_background", image, read_mask(ROOT / "pictures/portrait-mask.png"))
+    alpha = alpha_of(PORTRAIT, image, read_mask(ROOT / "pictures/portrait-mask.png"))
     return [image, replace_background(image, alpha, example("lake.jpg"))]
 
 
 def product() -> list[Tensor]:
     image = example("plant.jpg")
-    alpha = alpha_of("product_on_transparency", image, read_mask(ROOT / "pictures/plant-mask.png"))
+    alpha = alpha_of(PRODUCT, image, read_mask(ROOT / "pictures/plant-mask.png"))
     cut = cut_out(image, alpha)
     return [image, composite(cut[..., :3], cut[..., 3], checkerboard(*image.shape[1:3]))]
 
 
 def refined() -> list[Tensor]:
     image, mask = example("lemur.jpg"), read_mask(ROOT / "pictures/lemur-segmentation.png")
-    alpha = alpha_of("refine_segmentation_mask", image, mask)
+    alpha = alpha_of(SEGMENTED, image, mask)
     planes = (plane.reshape(1, *image.shape[1:3], 1).expand(-1, -1, -1, 3) for plane in (mask, alpha))
     return [picture[:, 40:, 140:548] for picture in (image, *planes)]
 
 
 def screen() -> list[Tensor]:
     image = example("green-screen.jpg")
-    alpha = alpha_of("green_screen_spill", image, read_mask(ROOT / "pictures/portrait-mask.png"))
+    alpha = alpha_of(SCREEN, image, read_mask(ROOT / "pictures/portrait-mask.png"))
     before = replace_background(image, alpha, example("lake.jpg"), estimate=False)
     return [image, before, replace_background(image, alpha, example("lake.jpg"), despill="green")]
 
@@ -92,8 +98,8 @@ def hair() -> list[Tensor]:
     """Columns: METHODS. Rows: the portrait's hair over purple, the lemur's fur over blue."""
     columns: list[list[Tensor]] = [[] for _ in METHODS]
     for name, mask, workflow, behind, top, left in (
-        ("portrait.jpg", "portrait-mask.png", "portrait_on_new_background", "#5a1e78", 20, 400),
-        ("lemur.jpg", "lemur-segmentation.png", "refine_segmentation_mask", "#1e3cb4", 60, 360),
+        ("portrait.jpg", "portrait-mask.png", PORTRAIT, "#5a1e78", 20, 400),
+        ("lemur.jpg", "lemur-segmentation.png", SEGMENTED, "#1e3cb4", 60, 360),
     ):
         image = example(name)
         alpha = alpha_of(workflow, image, read_mask(ROOT / "pictures" / mask))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..vitmatte import cut_out, replace_background
 from ..vitmatte.checks import check_choice
 from ..vitmatte.compositing.blend import FITS, SCREENS
 from ..vitmatte.compositing.blend import colour as as_colour
 from .host import Progress, check_interrupt
-from .preview import first_frames
-from .schema import advanced, schema
+from .preview import shown
+from .schema import advanced, picked, schema
 
 COLOURS = {"estimated": True, "as in the picture": False}
 
@@ -50,7 +50,7 @@ class ViTMatteForeground(io.ComfyNode):
     @classmethod
     def execute(cls, image: torch.Tensor, alpha: torch.Tensor, despill: str = "none") -> io.NodeOutput:
         cutout = cut_out(image, alpha, despill=despill, on_progress=Progress(), check_interrupt=check_interrupt)
-        return io.NodeOutput(cutout[..., :3], cutout, ui=ui.PreviewImage(first_frames(cutout), cls=cls))
+        return io.NodeOutput(cutout[..., :3], cutout, ui=shown(cutout, check_interrupt))
 
 
 class ViTMatteReplaceBackground(io.ComfyNode):
@@ -74,7 +74,9 @@ class ViTMatteReplaceBackground(io.ComfyNode):
                                tooltip="How a background of another size is used: cover scales it over all and keeps "
                                        "its middle, contain shows all of it with the colour around, stretch changes "
                                        "its proportions, tile repeats it."),
-                io.String.Input("colour", default="#ffffff", tooltip="#RRGGBB, without a background and around it."),
+                picked(io.String.Input("colour", default="#ffffff",
+                                       tooltip="Without a background, and around it: #RRGGBB, #RGB or a name such as "
+                                               "red.")),
                 io.Combo.Input("foreground_colours", options=list(COLOURS), default="estimated",
                                tooltip="estimated removes the old background's colour from hair and edges. As in the "
                                        "picture: for an image that is the foreground of Cut Out Foreground."),
@@ -88,6 +90,14 @@ class ViTMatteReplaceBackground(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, colour: str | None = None) -> bool | str:
+        """Before anything is computed; None is a colour that another node gives."""
+        try:
+            return colour is None or as_colour(colour) is not None
+        except ValueError as error:
+            return str(error)
+
+    @classmethod
     def execute(cls, image: torch.Tensor, alpha: torch.Tensor, fit: str, colour: str, foreground_colours: str,
                 linear_light: bool, background: torch.Tensor | None = None, despill: str = "none") -> io.NodeOutput:
         check_choice("foreground_colours", foreground_colours, COLOURS)
@@ -95,4 +105,4 @@ class ViTMatteReplaceBackground(io.ComfyNode):
         result = replace_background(image, alpha, fill if background is None else background, fit=fit, fill=fill,
                                     linear=linear_light, estimate=COLOURS[foreground_colours], despill=despill,
                                     on_progress=Progress(), check_interrupt=check_interrupt)
-        return io.NodeOutput(result, ui=ui.PreviewImage(first_frames(result), cls=cls))
+        return io.NodeOutput(result, ui=shown(result, check_interrupt))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..vitmatte.checks import check_choice
 from ..vitmatte.pictures.reading import read_image, read_mask
+from .host import check_interrupt
+from .preview import shown
 from .schema import schema
 
 FOLDER = Path(__file__).parent.parent / "pictures"
@@ -55,7 +57,7 @@ class ViTMatteExample(io.ComfyNode):
         photo, rough = PICTURES[picture]
         image = read_image(FOLDER / photo)
         mask = read_mask(FOLDER / rough) if rough else torch.zeros(image.shape[:3])
-        return io.NodeOutput(pan(image, frames), pan(mask, frames), ui=ui.PreviewImage(image, cls=cls))
+        return io.NodeOutput(pan(image, frames), pan(mask, frames), ui=shown(image, check_interrupt))
 
 
 def pan(picture: torch.Tensor, frames: int) -> torch.Tensor:

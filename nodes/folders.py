@@ -1,4 +1,10 @@
-"""Where ComfyUI keeps ViTMatte's files, and what the loader offers."""
+"""Where ComfyUI keeps ViTMatte's files, and what the loader offers.
+
+Other packs keep theirs in the same folders, and each must go on finding its own: LayerStyle downloads the small model
+straight into models/vitmatte, but only where that folder does not exist, and the base model into
+models/vitmatte-base-composition-1k; SimpleSyrup uses both, and models/vitmatte/NAME. So a download goes to models/NAME,
+models/vitmatte is never made, and a model is looked for in all of these.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +47,24 @@ def resolve(choice: str) -> str | Path:
     if choice == BUNDLED:
         return models.BUNDLED
     if choice in models.RELEASED:
-        places = (models.on_disk(choice, folder) for folder in folder_paths.get_folder_paths(KEY))
-        return next((place for place in places if place), choice)
+        folders = [*folder_paths.get_folder_paths(KEY), folder_paths.models_dir]
+        return next((place for folder in folders if (place := models.on_disk(choice, folder))), choice)
     return Path(folder_paths.get_full_path_or_raise(KEY, choice))
 
 
 def download_folder() -> str:
-    """Where a released model is downloaded to: the first folder of the key."""
-    return folder_paths.get_folder_paths(KEY)[0]
+    """Where a released model is downloaded to, as a folder of its name: the folder that extra_model_paths.yaml names
+    first, or else ComfyUI's models."""
+    own = os.path.join(folder_paths.models_dir, KEY)
+    first = folder_paths.get_folder_paths(KEY)[0]
+    return folder_paths.models_dir if os.path.abspath(first) == os.path.abspath(own) else first
+
+
+def previews_folder() -> str:
+    """Where previews are written; made where it does not exist."""
+    folder = folder_paths.get_temp_directory()
+    os.makedirs(folder, exist_ok=True)
+    return folder
 
 
 def fingerprint(choice: str) -> str:

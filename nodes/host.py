@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,17 +17,33 @@ from torch import Tensor
 from ..vitmatte.inference.context import PRECISIONS
 from ..vitmatte.inference.matting import prepare, run
 from ..vitmatte.inference.model import MattingModel, Normalization, load_model
-from ..vitmatte.inference.planning import within
+from ..vitmatte.inference.planning import MemoryLimitError, make_plan, within
 from ..vitmatte.inference.retry import Policy, is_out_of_memory
 from ..vitmatte.inference.scope import Strategy
 from .preview import thumbnail
 
 log = logging.getLogger(__name__)
 
+MEBI = 2**20
+
 
 def check_interrupt() -> None:
     """Raises ComfyUI's own exception once the user has pressed cancel."""
     management.throw_exception_if_processing_interrupted()
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Raises the library's own kinds of error as the built-in kind that they are: ComfyUI shows a kind with its
+    module, which for a node pack is the folder that it was installed to."""
+    library = MattingModel.__module__.rpartition(".")[0]
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(library):
+            raise
+        kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
+        raise kind(*error.args) from error
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -63,28 +81,39 @@ class HostedModel:
         if precision == "auto":
             precision = "fp16" if management.should_use_fp16(device) else "fp32"
         self.dtype = PRECISIONS[precision]
-        self.model: MattingModel = load_model(
-            name_or_path,
-            device=management.unet_offload_device(),
-            dtype=self.dtype,
-            normalization=normalization,
-            operations=comfy.ops.manual_cast,
-            folder=folder,
-            on_progress=Progress(),
-            check_interrupt=check_interrupt,
-        )
+        with plain_errors():
+            self.model: MattingModel = load_model(
+                name_or_path,
+                device=management.unet_offload_device(),
+                dtype=self.dtype,
+                normalization=normalization,
+                operations=comfy.ops.manual_cast,
+                folder=folder,
+                on_progress=Progress(),
+                check_interrupt=check_interrupt,
+            )
         # CoreModelPatcher is bound at start-up, to the dynamic patcher where the card can do that.
         patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
         self.patcher = patcher(self.model.net, load_device=device, offload_device=management.unet_offload_device())
 
-    def matte(self, image: Tensor, trimap: Tensor, *, strategy: Strategy, memory_limit: int | None) -> Tensor:
-        """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button; see there."""
+    @plain_errors()
+    def matte(self, image: Tensor, trimap: Tensor, *, strategy: Strategy, memory_limit: int) -> Tensor:
+        """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button; see there. `memory_limit` is
+        in MB here; 0 is none."""
         device = self.patcher.load_device
         model = replace(self.model, net=self.patcher.model)
         job = prepare(model, image, trimap, strategy=strategy, device=device, dtype=self.dtype)
-        plan, footprint = job.plan(memory_limit), job.footprint
+        footprint = job.footprint
+        try:
+            plan = job.plan(memory_limit * MEBI or None)
+        except MemoryLimitError:
+            least = within(make_plan(footprint), footprint, 0).peak_bytes
+            size = f"{footprint.width}x{footprint.height}"
+            raise ValueError(f"memory_limit is {memory_limit} MB; a frame of {size} takes at least "
+                             f"{-(-least // MEBI)} MB with this model and precision: give that much, or 0 for no "
+                             "limit") from None
         log.debug("%d frames of %dx%d: asking ComfyUI for %d MB", job.frames, footprint.width, footprint.height,
-                  plan.peak_bytes >> 20)
+                  plan.peak_bytes // MEBI)
         management.load_models_gpu([self.patcher], memory_required=plan.peak_bytes, force_full_load=True)
         # What ComfyUI could not free is not there to be used: some drivers slow down instead of failing.
         plan = within(plan, footprint, management.get_free_memory(device))

@@ -24,7 +24,7 @@ class ViTMatteModelLoader(io.ComfyNode):
             display_name="Load ViTMatte Model",
             search_aliases=["matting model", "image matting", "vitmatte loader", "alpha matte model"],
             description="Loads a ViTMatte image matting model. The bundled one works offline; a released one is "
-                        "downloaded once, to models/vitmatte, when it is chosen and first run.",
+                        "downloaded once, to models/<name>, when it is chosen and first run.",
             inputs=[
                 io.Combo.Input("model_name", options=folders.choices(), default=folders.BUNDLED,
                                tooltip="The bundled small model, a model released by ViTMatte's authors (trained on "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..vitmatte.inference.scope import STRATEGIES, Strategy
-from .host import HostedModel
-from .preview import first_frames
+from ..vitmatte.trimap.known import doubts, lacking
+from .host import HostedModel, check_interrupt
+from .preview import shown
 from .schema import advanced, schema
 from .types import ViTMatteModel
 
@@ -33,7 +34,10 @@ class ViTMatteMatting(io.ComfyNode):
                 advanced(io.Combo.Input(
                     "strategy", options=list(STRATEGIES), default="exact", optional=True,
                     tooltip="exact: the net as it is, at any size. grid: its widest blocks compare every second row "
-                            "and column only, which is faster above 2K and less accurate.")),
+                            "and column only, which is faster above 2K and less accurate. local: they compare what is "
+                            "around, as far as the net was trained to see, and only what surrounds unknown areas is "
+                            "computed; fastest for large pictures with thin edges. auto: local for nets that were "
+                            "trained so, else exact.")),
                 advanced(io.Int.Input(
                     "memory_limit", display_name="memory_limit (MB)", default=0, min=0, max=1024 * 1024, step=64,
                     optional=True,
@@ -46,5 +50,8 @@ class ViTMatteMatting(io.ComfyNode):
     @classmethod
     def execute(cls, model: HostedModel, image: torch.Tensor, trimap: torch.Tensor, strategy: Strategy = "exact",
                 memory_limit: int = 0) -> io.NodeOutput:
-        alpha = model.matte(image, trimap, strategy=strategy, memory_limit=memory_limit * 2**20 or None)
-        return io.NodeOutput(alpha, ui=ui.PreviewMask(first_frames(alpha), cls=cls))
+        if not isinstance(model, HostedModel):
+            raise TypeError(f"model is a {type(model).__name__} of another node pack, whose wires have the same name; "
+                            "expected a model from Load ViTMatte Model")
+        alpha = model.matte(image, trimap, strategy=strategy, memory_limit=memory_limit)
+        return io.NodeOutput(alpha, ui=shown(alpha, check_interrupt, [*lacking(trimap), *doubts(trimap)]))

@@ -18,6 +18,14 @@ def schema(*, search_aliases: list[str], **fields: Any) -> io.Schema:
     return io.Schema(category=CATEGORY, **fields)
 
 
+def picked(port: Port) -> Port:
+    """Gives a text that is a colour the host's colour picker, where it has one (since 0.12); it stays a text to other
+    nodes."""
+    if hasattr(io, "Color") and hasattr(port, "extra_dict"):
+        port.extra_dict = {**(port.extra_dict or {}), "widgetType": io.Color.io_type}
+    return port
+
+
 def advanced(port: Port) -> Port:
     """Marks an input that most users leave alone, where the host can fold such away (since 0.10)."""
     if hasattr(port, "advanced"):

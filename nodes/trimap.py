@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..vitmatte import make_trimap
-from ..vitmatte.checks import check_choice
+from ..vitmatte.checks import check_choice, check_plane
 from ..vitmatte.compositing.overlay import tint
-from .preview import first_frames
+from ..vitmatte.trimap.known import lacking
+from .host import Progress, check_interrupt
+from .preview import shown
 from .schema import advanced, schema
 
 UNITS = {"pixels": "pixels", "% of subject size": "percent"}
@@ -57,7 +59,8 @@ class ViTMatteTrimap(io.ComfyNode):
                 io.Float.Input("strands", default=0.0, min=0.0, max=4096.0, step=0.5, round=0.01, optional=True,
                                tooltip="So much further than outer the unknown area may follow fine strands (hair, "
                                        "fur) in the picture. Needs image."),
-                io.Image.Input("image", optional=True, tooltip="The picture; only strands looks at it."),
+                io.Image.Input("image", optional=True,
+                               tooltip="The picture: strands looks at it, and the mask's size is held against it."),
                 io.Mask.Input("unknown", optional=True, tooltip="Look here: what is white in it becomes unknown."),
                 io.Mask.Input("foreground", optional=True, tooltip="What is white in it is surely the subject."),
                 io.Mask.Input("background", optional=True, tooltip="What is white in it is surely background."),
@@ -69,8 +72,20 @@ class ViTMatteTrimap(io.ComfyNode):
     def execute(cls, mask: torch.Tensor, inner: float, outer: float, unit: str = "pixels",
                 **options: object) -> io.NodeOutput:
         check_choice("unit", unit, UNITS)
-        trimap = make_trimap(mask, inner=inner, outer=outer, unit=UNITS[unit], **options)
-        return io.NodeOutput(trimap, ui=ui.PreviewMask(first_frames(trimap), cls=cls))
+        check_painted(mask, options.get("foreground"), options.get("unknown"))
+        trimap = make_trimap(mask, inner=inner, outer=outer, unit=UNITS[unit], on_progress=Progress(),
+                             check_interrupt=check_interrupt, **options)
+        return io.NodeOutput(trimap, ui=shown(trimap, check_interrupt, lacking(trimap)))
+
+
+def check_painted(mask: torch.Tensor, *others: torch.Tensor | None) -> None:
+    """Raises ValueError for a mask that is 0 everywhere, unless another one marks something; see `check_plane` too."""
+    check_plane(mask, "mask")
+    if not any(plane is not None and bool(plane.any()) for plane in (mask, *others)):
+        size = f"{mask.shape[-1]}x{mask.shape[-2]}"
+        why = " (64x64 of nothing is what Load Image gives for a picture without a mask)" if size == "64x64" else ""
+        raise ValueError(f"the mask is empty: it is 0 everywhere{why}. Paint over the subject in the mask editor "
+                         "(right-click on Load Image), or connect the mask of Remove Background or SAM")
 
 
 class ViTMatteTrimapPreview(io.ComfyNode):
@@ -94,5 +109,5 @@ class ViTMatteTrimapPreview(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: torch.Tensor, trimap: torch.Tensor) -> io.NodeOutput:
-        preview = tint(image, trimap)
-        return io.NodeOutput(preview, ui=ui.PreviewImage(first_frames(preview), cls=cls))
+        preview = tint(image, trimap, on_progress=Progress(), check_interrupt=check_interrupt)
+        return io.NodeOutput(preview, ui=shown(preview, check_interrupt, lacking(trimap)))

@@ -2,7 +2,7 @@
 
     COMFYUI_HOST=... python tests/make_pictures.py [template ...]
 
-- docs/images/graph.png: the template cut_out after a run, for README.md.
+- docs/images/graph.png: the template Cut out hair and fur (ViTMatte matting) after a run, for README.md.
 - workflows/NAME.jpg: what the card of each template shows, from its own result.
 - web/docs/NODE/node.jpg: each node after a run, for its help page.
 
@@ -26,10 +26,13 @@ NODE = 700  # pixels, width of a node on its help page, with MARGIN around it
 GRAPH = 1840  # pixels, width of the graph
 MARGIN = 16
 CARD_BYTES, NODE_BYTES = 60_000, 80_000
-TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
-NODES = {"cut_out": ["ViTMatteExample", "ViTMatteModelLoader", "ViTMatteTrimap", "ViTMatteTrimapPreview",
+HAIR, PORTRAIT = "Cut out hair and fur (ViTMatte matting)", "Change the background of a portrait (ViTMatte matting)"
+# Those that need a model of ComfyUI's have cards made by hand.
+TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json")
+                   if "your photo" not in path.stem and "SAM 3" not in path.stem)
+NODES = {HAIR: ["ViTMatteExample", "ViTMatteModelLoader", "ViTMatteTrimap", "ViTMatteTrimapPreview",
                      "ViTMatteMatting", "ViTMatteForeground"],
-         "portrait_on_new_background": ["ViTMatteReplaceBackground"]}
+         PORTRAIT: ["ViTMatteReplaceBackground"]}
 SETTINGS = {  # nothing over the nodes that is not theirs
     "Comfy.NodeBadge.NodeSourceBadgeMode": "None", "Comfy.NodeBadge.NodeIdBadgeMode": "None",
     "Comfy.NodeBadge.NodeLifeCycleBadgeMode": "None",
@@ -108,7 +111,7 @@ def main() -> None:
                                for image in (results[0]["images"][0], results[-1]["images"][0]))
                 save_jpeg(card(Image.open(first), Image.open(last)),
                           ROOT / "workflows" / f"{template}.jpg", CARD_BYTES)
-                if template == "cut_out":
+                if template == HAIR:
                     graph = photograph(browser, shot, width=GRAPH)
                     # Half the bytes, and text as crisp; without dither the photograph would show bands.
                     graph = graph.quantize(palette=graph.quantize(256), dither=Image.Dither.FLOYDSTEINBERG)

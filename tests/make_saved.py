@@ -12,7 +12,7 @@ from pathlib import Path
 
 from webui import ROOT, Browser, Server
 
-TEMPLATE = "portrait_on_new_background"  # has every kind of widget
+TEMPLATE = "Change the background of a portrait (ViTMatte matting)"  # has every kind of widget
 
 
 def main() -> None:

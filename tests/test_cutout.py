@@ -104,7 +104,7 @@ def test_backgrounds():
 def test_progress_and_interruption():
     seen = []
     cut_out(IMAGE, ALPHA, on_progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == sorted(seen) and seen[-1] == (200, 200) and len(set(seen)) == len(seen) > 20
 
     def cancel() -> None:
         raise KeyboardInterrupt

@@ -97,7 +97,8 @@ def test_the_pack_leaves_out_development_alone():
                        "requirements-docs.txt"}
     kept = [name for name in tracked() if not ignored.match_file(name)]
     for must in ("vitmatte/bundled/vitmatte-tiny/model.safetensors", "web/docs/ViTMatteMatting.md",
-                 "locales/en/nodeDefs.json", "workflows/cut_out.json", "pictures/portrait.jpg"):
+                 "locales/en/nodeDefs.json", "workflows/Refine a SAM mask (ViTMatte matting).json",
+                 "pictures/portrait.jpg"):
         assert must in kept
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,12 +81,16 @@ def test_the_network_is_in_one_file():
         assert not used or path.name == "hub.py", f"{path.name} uses {used}"
 
 
-def test_nothing_is_served_but_help():
-    """No routes of its own on ComfyUI's server, no scripts in its pages."""
+def test_nothing_is_served_but_help_and_warnings():
+    """No routes of its own on ComfyUI's server, no scripts in its pages but one, which shows what nodes say as text."""
     for path in SHIPPED:
         assert not {name.split(".")[-1] for name in names_in(path)} & {"PromptServer", "routes", "add_routes"}, path
-    kinds = {path.suffix for path in (ROOT / "web").rglob("*") if path.is_file()}
-    assert kinds <= {".md", ".png", ".jpg", ".webp"}
+    files = [path for path in (ROOT / "web").rglob("*") if path.is_file()]
+    assert [path.name for path in files if path.suffix not in {".md", ".png", ".jpg", ".webp"}] == ["warnings.js"]
+    script = (ROOT / "web" / "warnings.js").read_text(encoding="utf-8")
+    assert re.findall(r'from "([^"]*)"', script) == [f"../../scripts/{name}.js" for name in ("api", "app", "widgets")]
+    for word in ("fetch", "XMLHttp", "WebSocket", "eval", "Function(", "innerHTML", "outerHTML", "document", "import("):
+        assert word not in script, word
     for path in (ROOT / "web").rglob("*.md"):
         assert "<script" not in path.read_text(encoding="utf-8").lower()
 

@@ -57,13 +57,14 @@ def use_the_nodes() -> None:
     _, nodes = pack.load()
     by_id = {node.GET_SCHEMA().node_id: node for node in nodes}
     image, mask = by_id["ViTMatteExample"].execute(picture="portrait", frames=1).result
-    trimap = by_id["ViTMatteTrimap"].execute(mask=mask[:, :64, :64], inner=4.0, outer=4.0).result[0]
+    image, mask = (plane[:, 200:264, 300:364] for plane in (image, mask))
+    trimap = by_id["ViTMatteTrimap"].execute(mask=mask, inner=4.0, outer=4.0).result[0]
     chosen = {"model_name": "vitmatte-tiny (bundled)", "precision": "auto", "normalization": "as trained"}
     by_id["ViTMatteModelLoader"].fingerprint_inputs(**chosen)
     for name in by_id["ViTMatteModelLoader"].GET_SCHEMA().inputs[0].options:
         by_id["ViTMatteModelLoader"].fingerprint_inputs(**{**chosen, "model_name": name})  # asks nobody for it
     model = by_id["ViTMatteModelLoader"].execute(**chosen).result[0]
-    by_id["ViTMatteMatting"].execute(model=model, image=image[:, :64, :64], trimap=trimap)
+    by_id["ViTMatteMatting"].execute(model=model, image=image, trimap=trimap)
 
 
 def do_what_is_forbidden(folder: str) -> None:

@@ -16,6 +16,10 @@ def get_folder_paths(folder_name):
     return folder_names_and_paths[folder_name][0][:]
 
 
+def get_temp_directory():
+    return os.path.join(os.path.dirname(models_dir), "vitmatte-temp")
+
+
 def get_filename_list(folder_name):
     paths, suffixes = folder_names_and_paths[folder_name]
     found = set()

@@ -70,14 +70,37 @@ export class Ui {
         .map(([name, image]) => [name, image.naturalWidth])))
   }
 
+  // The names of the cards that the search of the templates' browser finds.
+  async searchTemplates ({ text, path }) {
+    await this.page.getByRole('button', { name: 'Templates', exact: true }).first().click()
+    await this.page.waitForTimeout(3000)
+    await this.page.locator('[role=dialog]:visible input[type=text], [role=dialog]:visible input[placeholder^=Search]')
+      .first().fill(text)
+    await this.page.waitForTimeout(3000)
+    if (path) await this.shot({ path })
+    return await this.page.evaluate(() => [...document.querySelectorAll('[data-testid^=template-workflow-]')]
+      .map((card) => card.dataset.testid.slice('template-workflow-'.length)))
+  }
+
   // Clicks the card of a template, in the browser of them.
   async openTemplate ({ name }) {
     await this.templates()
-    const file = this.page.waitForResponse((response) => response.url().endsWith(`/${name}.json`))
+    const file = this.page.waitForResponse((response) => decodeURIComponent(response.url()).endsWith(`/${name}.json`))
     await this.page.locator(`[data-testid="template-workflow-${name}"]`).click()
     const answer = await file
     if (!answer.ok()) throw new Error(`${answer.status()} ${answer.url()}`)
     return await this.loaded()
+  }
+
+  // The same, and leaves the page as a user then sees it. Gives { zoom, dialogs: texts }.
+  async openTemplateRaw ({ name }) {
+    await this.templates()
+    await this.page.locator(`[data-testid="template-workflow-${name}"]`).click()
+    await this.page.waitForTimeout(4000)
+    return {
+      zoom: await this.page.evaluate(() => window.app.canvas.ds.scale),
+      dialogs: await this.page.locator('[role=dialog]:visible').allInnerTexts()
+    }
   }
 
   // Opens a workflow file with the keyboard and the browser's file dialog.
@@ -133,6 +156,23 @@ export class Ui {
     return { ...await this.page.evaluate(() => ({ ...window.vitmatteRun, refused: window.app.lastNodeErrors })), ...found }
   }
 
+  // Presses Run and waits; leaves the page as a user then sees it. Gives { status, error, refused, warnings: by type,
+  // pictures: how many each type shows }.
+  async runRaw () {
+    await this.page.evaluate(() => { window.vitmatteRun = null })
+    await this.page.locator('button[data-testid=queue-button], [data-testid=queue-button] button').first().click()
+    await this.page.waitForFunction(
+      () => window.vitmatteRun || Object.keys(window.app.lastNodeErrors ?? {}).length > 0, null, { timeout: SLOW })
+    await this.page.waitForTimeout(4000)
+    return await this.page.evaluate(() => ({
+      ...window.vitmatteRun,
+      refused: JSON.stringify(window.app.lastNodeErrors ?? {}),
+      warnings: Object.fromEntries(window.app.graph._nodes.map((node) => [node.type,
+        node.widgets?.find((widget) => widget.name === 'vitmatte_warnings')?.value]).filter(([, text]) => text)),
+      pictures: Object.fromEntries(window.app.graph._nodes.map((node) => [node.type, node.imgs?.length ?? 0]))
+    }))
+  }
+
   // A place of the page with nothing but canvas: { x, y }.
   async emptySpot () {
     return await this.page.evaluate(() => {
@@ -158,6 +198,9 @@ export class Ui {
   async search ({ text, path }) {
     const { x, y } = await this.emptySpot()
     await this.page.mouse.dblclick(x, y)
+    // On a busy machine it takes a while, and what is typed before it is there are shortcuts.
+    await this.page.locator('[role=search] input:visible, input[role=combobox]:visible').first()
+      .waitFor({ timeout: 20_000 }).catch(() => {})
     await this.page.waitForTimeout(1000)
     await this.page.keyboard.type(text, { delay: 30 })
     await this.page.waitForTimeout(2500)

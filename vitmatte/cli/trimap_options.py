@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -75,7 +76,7 @@ def trimap_of(options: argparse.Namespace, mask: Path, photo: Path | None, marke
     Raises:
         ValueError, OSError: from reading and from `make_trimap`, with the mask's name.
     """
-    marks = {name: reading.read_mask(path) for name, path in marked.items()}
+    marks: dict[str, Any] = {name: reading.read_mask(path) for name, path in marked.items()}
     image = reading.read_image(photo) if photo is not None and options.strands > 0 else None
     values = reading.read_mask(mask)
     darkest, brightest = (float(value) for value in values.aminmax())

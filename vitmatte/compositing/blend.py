@@ -7,10 +7,12 @@ import re
 from typing import Literal
 
 import torch
+from PIL import ImageColor
 from torch import Tensor
 from torch.nn import functional
 
 from ..checks import check_choice
+from ..steps import Step, ignore
 
 Fit = Literal["cover", "contain", "stretch", "tile"]
 Screen = Literal["none", "green", "blue"]
@@ -69,7 +71,15 @@ def to_srgb(light: Tensor) -> Tensor:
     return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(0) ** (1 / 2.4) - 0.055)
 
 
-def fit(background: Tensor, height: int, width: int, how: Fit = "cover", *, fill: Tensor | None = None) -> Tensor:
+def fit(
+    background: Tensor,
+    height: int,
+    width: int,
+    how: Fit = "cover",
+    *,
+    fill: Tensor | None = None,
+    step: Step = ignore,
+) -> Tensor:
     """A background brought to a size.
 
     Args:
@@ -78,6 +88,7 @@ def fit(background: Tensor, height: int, width: int, how: Fit = "cover", *, fill
         how: "cover" scales it until it covers all and keeps the middle, "contain" until it is wholly inside, "stretch"
             to the size without regard to its proportions, and "tile" repeats it unscaled from the top left corner.
         fill: [C], what "contain" leaves free; black without.
+        step: called between the parts of the computation.
 
     Returns:
         [B, height, width, C]; bicubic where scaled, kept within 0..1.
@@ -94,20 +105,20 @@ def fit(background: Tensor, height: int, width: int, how: Fit = "cover", *, fill
         rows, columns = -(-height // old_height), -(-width // old_width)
         return background.repeat(1, rows, columns, 1)[:, :height, :width]
     if how == "stretch":
-        return _scaled(background, height, width)
+        return _scaled(background, height, width, step)
     scales = height / old_height, width / old_width
     if how == "cover":
         background = _middle(background, (height / max(scales), width / max(scales)), max(scales))
         old_height, old_width = background.shape[1:3]
         tall, wide = (max(new, round(old * max(scales))) for new, old in ((height, old_height), (width, old_width)))
         top, left = (tall - height) // 2, (wide - width) // 2
-        return _scaled(background, tall, wide)[:, top:top + height, left:left + width]
+        return _scaled(background, tall, wide, step)[:, top:top + height, left:left + width]
     tall, wide = (min(new, max(1, round(old * min(scales)))) for new, old in ((height, old_height), (width, old_width)))
     top, left = (height - tall) // 2, (width - wide) // 2
     whole = torch.zeros(batch, height, width, channels, dtype=background.dtype, device=background.device)
     if fill is not None:
         whole += fill.to(whole)
-    whole[:, top:top + tall, left:left + wide] = _scaled(background, tall, wide)
+    whole[:, top:top + tall, left:left + wide] = _scaled(background, tall, wide, step)
     return whole
 
 
@@ -122,17 +133,26 @@ def _middle(background: Tensor, seen: tuple[float, float], scale: float) -> Tens
     return background
 
 
-def _scaled(picture: Tensor, height: int, width: int) -> Tensor:
-    planes = picture.permute(0, 3, 1, 2).float()
-    size = [height, width]
-    scaled = functional.interpolate(planes, size=size, mode="bicubic", antialias=True, align_corners=False)
-    return scaled.clamp_(0, 1).permute(0, 2, 3, 1).to(picture.dtype)  # bicubic overshoots beside edges
+def _scaled(picture: Tensor, height: int, width: int, step: Step) -> Tensor:
+    """[B, height, width, C]: bicubic, along the rows and then along the columns of a channel at a time."""
+    batch, old_height, _, channels = picture.shape
+    scaled = picture.new_empty(batch, height, width, channels)
+    for i in range(channels):
+        plane = picture[..., i].unsqueeze(1).float()
+        for n, size in enumerate(([old_height, width], [height, width])):
+            plane = functional.interpolate(plane, size=size, mode="bicubic", antialias=True, align_corners=False)
+            step((i + (n + 1) / 3) / channels)
+        scaled[..., i] = plane[:, 0].clamp_(0, 1)  # bicubic overshoots beside edges
+        step((i + 1) / channels)
+    return scaled
 
 
 def colour(text: str) -> Tensor:
-    """[3] in 0..1 from "#RRGGBB". Raises ValueError for anything else."""
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise ValueError(f"colour is {text!r}; expected #RRGGBB, such as #00b140")
-    return torch.tensor([int(text[i:i + 2], 16) / 255 for i in (1, 3, 5)], dtype=torch.float32, device="cpu")
+    """[3] in 0..1 from "#RRGGBB", "#RGB" or a name of CSS, such as "red". Raises ValueError for anything else."""
+    code = ImageColor.colormap.get(text.strip().lower(), text.strip()) if isinstance(text, str) else ""
+    if isinstance(code, tuple) or not re.fullmatch(r"#(?:[0-9a-fA-F]{3}){1,2}", code):
+        raise ValueError(f"colour is {text!r:.60}; expected #RRGGBB, #RGB or a name, such as #00b140, #fff or red")
+    digits = code[1:] if len(code) == 7 else "".join(2 * digit for digit in code[1:])
+    return torch.tensor([int(digits[i:i + 2], 16) / 255 for i in (0, 2, 4)], dtype=torch.float32, device="cpu")
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ..checks import check_image, check_picture, check_tensor
-from .blend import Fit, Screen, composite, without_spill
+from ..checks import check_choice, check_image, check_picture, check_tensor
+from ..steps import Step, of_frame, part, strips
+from .blend import SCREENS, Fit, Screen, composite, without_spill
 from .blend import fit as fitted
-from .foreground import estimate_foreground
+from .foreground import estimate_frame
 
 
 @torch.no_grad()
@@ -34,8 +35,8 @@ def cut_out(
             picture's colours.
         despill: take the light of a "green" or "blue" screen from the subject, also where it is opaque
             (`without_spill`); what is that colour by itself turns greyer.
-        on_progress: called with (frames done, frames in all).
-        check_interrupt: called for every frame; what it raises ends the call.
+        on_progress: called with (steps done, steps in all), also within a frame.
+        check_interrupt: called as often; what it raises ends the call.
 
     Returns:
         [B, H, W, 4] float32, straight (not premultiplied) alpha, on the image's device.
@@ -45,9 +46,10 @@ def cut_out(
     """
     alpha = check_picture(image, alpha, "alpha")
     result = image.new_empty(max(len(image), len(alpha)), *image.shape[1:3], 4, dtype=torch.float32)
-    for i, colours, share in _frames(image, alpha, len(result), estimate, despill, on_progress, check_interrupt):
-        result[i, ..., :3] = colours[0]
-        result[i, ..., 3] = share[0]
+    for i, colours, share, step in _frames(image, alpha, len(result), estimate, despill, on_progress, check_interrupt):
+        for rows in strips(len(share), step):
+            result[i, rows, :, :3] = colours[rows]
+            result[i, rows, :, 3] = share[rows]
     return result
 
 
@@ -98,11 +100,14 @@ def replace_background(
     height, width = image.shape[1:3]
     result = image.new_empty(frames, height, width, behind.shape[-1], dtype=torch.float32)
     scene: Tensor | None = None
-    for i, colours, share in _frames(image, alpha, frames, estimate, despill, on_progress, check_interrupt):
+    for i, colours, share, step in _frames(image, alpha, frames, estimate, despill, on_progress, check_interrupt):
         if scene is None or len(behind) > 1:
             scene = behind[i % len(behind)][None].to(image.device, torch.float32).contiguous()
-            scene = scene if background.ndim == 1 else fitted(scene, height, width, fit, fill=_opaque(fill, scene))
-        result[i] = composite(colours, share, scene, linear=linear)[0]
+            if background.ndim == 4:
+                scene = fitted(scene, height, width, fit, fill=_opaque(fill, scene), step=part(step, 0, 0.4))
+        for rows in strips(height, part(step, 0.4, 1)):
+            under = scene[0] if background.ndim == 1 else scene[0, rows]
+            result[i, rows] = composite(colours[rows], share[rows], under, linear=linear)
     return result
 
 
@@ -135,17 +140,21 @@ def _frames(
     despill: Screen,
     on_progress: Callable[[int, int], None] | None,
     check_interrupt: Callable[[], None] | None,
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Frame by frame: its number, foreground colours [1, H, W, 3] and alpha [1, H, W], float32."""
+) -> Iterator[tuple[int, Tensor, Tensor, Step]]:
+    """Frame by frame: its number, foreground colours [H, W, 3] and alpha [H, W], float32, and the step of what is made
+    of them."""
+    check_choice("despill", despill, SCREENS)
     colours: Tensor | None = None
     for i in range(frames):
-        if check_interrupt is not None:
-            check_interrupt()
+        step = of_frame(i, frames, on_progress, check_interrupt)
+        step(0)
         # Contiguous, since torch's powers differ in the last bit with the layout.
-        share = alpha[i % len(alpha)][None].to(image.device, torch.float32).contiguous()
+        share = alpha[i % len(alpha)].to(image.device, torch.float32).contiguous()
         if colours is None or len(image) > 1 or (estimate and len(alpha) > 1):
-            colours = image[i % len(image)][None, ..., :3].float().contiguous()
-            colours = without_spill(estimate_foreground(colours, share) if estimate else colours, despill)
-        yield i, colours, share
-        if on_progress is not None:
-            on_progress(i + 1, frames)
+            colours = image.new_empty(*image.shape[1:3], 3, dtype=torch.float32)
+            picture = image[i % len(image), ..., :3]
+            if estimate:
+                estimate_frame(picture, share, colours, step=part(step, 0, 0.7))
+            for rows in strips(len(share), part(step, 0.7, 0.8)):
+                colours[rows] = without_spill(colours[rows] if estimate else picture[rows].float(), despill)
+        yield i, colours, share, part(step, 0.8, 1)

@@ -21,7 +21,7 @@ other cannot be seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, overload
 
 import torch
@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..checks import check_picture
+from ..steps import Step, ignore, of_frame, part, strips
 
 SMOOTHNESS = 1e-2
 EDGE_WEIGHT = 0.1
@@ -50,14 +51,33 @@ class Strip(NamedTuple):
 
 
 @overload
-def estimate_foreground(image: Tensor, alpha: Tensor, *, return_background: Literal[False] = False) -> Tensor: ...
+def estimate_foreground(
+    image: Tensor,
+    alpha: Tensor,
+    *,
+    return_background: Literal[False] = False,
+    on_progress: Callable[[int, int], None] | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> Tensor: ...
 @overload
-def estimate_foreground(image: Tensor, alpha: Tensor, *, return_background: Literal[True]) -> tuple[Tensor, Tensor]: ...
+def estimate_foreground(
+    image: Tensor,
+    alpha: Tensor,
+    *,
+    return_background: Literal[True],
+    on_progress: Callable[[int, int], None] | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> tuple[Tensor, Tensor]: ...
 
 
 @torch.no_grad()
 def estimate_foreground(
-    image: Tensor, alpha: Tensor, *, return_background: bool = False
+    image: Tensor,
+    alpha: Tensor,
+    *,
+    return_background: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+    check_interrupt: Callable[[], None] | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The subject's colours, free of the background's.
 
@@ -67,6 +87,8 @@ def estimate_foreground(
         alpha: [B, H, W] or [H, W] in 0..1 (overshoot counts as 0 and 1) or bool, of the same size; one may serve all
             images, or one image all mattes.
         return_background: give the background's colours as well.
+        on_progress: called with (steps done, steps in all), also within a frame.
+        check_interrupt: called as often; what it raises ends the call.
 
     Returns:
         The foreground [B, H, W, 3], float32 in 0..1, on the image's device; exactly the picture (overshoot included)
@@ -81,62 +103,110 @@ def estimate_foreground(
     foreground = torch.empty(frames, *image.shape[1:3], 3, dtype=torch.float32, device=image.device)
     background = torch.empty_like(foreground) if return_background else None
     for i in range(frames):
-        colours = image[i % image.shape[0], ..., :3].permute(2, 0, 1).float().contiguous()
-        found = _estimate(colours, alpha[i % alpha.shape[0]].to(image.device, torch.float32))
-        foreground[i] = found[:3].permute(1, 2, 0)
-        if background is not None:
-            background[i] = found[3:].permute(1, 2, 0)
+        step = of_frame(i, frames, on_progress, check_interrupt)
+        estimate_frame(image[i % image.shape[0], ..., :3], alpha[i % alpha.shape[0]], foreground[i],
+                       None if background is None else background[i], step)
     return foreground if background is None else (foreground, background)
 
 
-def _estimate(image: Tensor, alpha: Tensor) -> Tensor:
+def estimate_frame(
+    image: Tensor, alpha: Tensor, foreground: Tensor, background: Tensor | None = None, step: Step = ignore
+) -> None:
+    """`estimate_foreground` of one frame, without its checks.
+
+    Args:
+        image: [H, W, 3].
+        alpha: [H, W].
+        foreground, background: [H, W, 3], float32: filled with the colours.
+        step: called between the parts of the computation.
+    """
+    step(0)
+    colours = torch.empty(3, *alpha.shape, dtype=torch.float32, device=image.device)
+    for rows in strips(len(image), part(step, 0, 0.05)):
+        colours[:, rows] = image[rows].permute(2, 0, 1)
+    found = _estimate(colours, alpha.to(image.device, torch.float32), part(step, 0.05, 0.9))
+    for rows in strips(len(image), part(step, 0.9, 1)):
+        foreground[rows] = found[:3, rows].permute(1, 2, 0)
+        if background is not None:
+            background[rows] = found[3:, rows].permute(1, 2, 0)
+
+
+def _estimate(image: Tensor, alpha: Tensor, step: Step) -> Tensor:
     """[6, H, W]: foreground and background colours of image [3, H, W] by alpha [H, W]."""
     levels = [(image, alpha)]
     while max(alpha.shape) > 1:
         image, alpha = image[:, ::2, ::2].contiguous(), alpha[::2, ::2].contiguous()
         levels.append((image, alpha))
-    colours = torch.cat([_mean(*levels[0], alpha_is=1), _mean(*levels[0], alpha_is=0)]).view(6, 1, 1)
-    for image, alpha in reversed(levels[:-1]):  # one pixel has no neighbours
-        height, width = alpha.shape
-        coarse = max(height, width) <= COARSE
+        step(0)
+    colours = torch.cat([_mean(*levels[0], step, alpha_is=1), _mean(*levels[0], step, alpha_is=0)]).view(6, 1, 1)
+    for level in range(len(levels) - 2, -1, -1):  # one pixel has no neighbours
+        image, alpha = levels[level]
+        # A level takes four times as long as the one before it; the last three quarters of the work are the last one's.
+        here = part(step, 0.25 ** (level + 1), 0.25 ** level)
+        coarse = max(alpha.shape) <= COARSE
         ties = _ties(alpha)
-        framed = _enlarged(colours, height, width)
+        here(0.05)
+        framed = _enlarged(colours, alpha.shape[0], alpha.shape[1], part(here, 0.05, 0.15))
         colours = framed[:, 1:-1, 1:-1]
-        _settle(colours, image, alpha)
-        odd_and_even = [list(_strips(image, alpha, ties, first, coarse)) for first in (0, 1)]
-        for _ in range(COARSE_UPDATES if coarse else UPDATES):
-            for strips in odd_and_even:
-                for strip in strips:
+        _settle(colours, image, alpha, part(here, 0.15, 0.25))
+        odd_and_even = _odd_and_even(image, alpha, ties, coarse, part(here, 0.25, 0.45))
+        updates, done = COARSE_UPDATES if coarse else UPDATES, 0
+        for _ in range(updates):
+            for some in odd_and_even:
+                for strip in some:
                     _update(framed, strip)
-    _settle(colours, *levels[0])
+                    done += 1
+                    here(0.45 + 0.5 * done / (updates * sum(map(len, odd_and_even))))
+    _settle(colours, *levels[0], part(step, 0.95, 1))
     return colours
 
 
-def _mean(image: Tensor, alpha: Tensor, *, alpha_is: int) -> Tensor:
+def _mean(image: Tensor, alpha: Tensor, step: Step, *, alpha_is: int) -> Tensor:
     """[3] mean colour where alpha is near 0 or 1, or else weighted by it."""
     share = alpha if alpha_is else 1 - alpha
     sure = (share > 0.9).to(share.dtype)
     weight = sure if bool(sure.any()) else share + 1e-6
-    return (image * weight).sum(dim=(1, 2)) / weight.sum()
+    sums = []
+    for plane in image:
+        step(0)
+        sums.append((plane * weight).sum())
+    return torch.stack(sums) / weight.sum()
 
 
-def _enlarged(colours: Tensor, height: int, width: int) -> Tensor:
+def _enlarged(colours: Tensor, height: int, width: int, step: Step) -> Tensor:
     """[C, h, w] to [C, height + 2, width + 2]: each pixel four times, the inverse of `[::2, ::2]`; a frame of zeros."""
     framed = colours.new_empty(colours.shape[0], height + 2, width + 2)
     for edge in (framed[:, 0], framed[:, -1], framed[..., 0], framed[..., -1]):
         edge.zero_()
-    for plane, target in zip(colours, framed, strict=True):  # one at a time: fresh memory costs more than the copying
+    for i, (plane, target) in enumerate(zip(colours, framed, strict=True)):  # fresh memory costs more than the copying
         wide = plane.repeat_interleave(2, dim=1)[:, :width]
         for first in (1, 2):
             rows = target[first:-1:2, 1:-1]
             rows.copy_(wide[:len(rows)])
+        step((i + 1) / len(framed))
     return framed
 
 
-def _settle(colours: Tensor, image: Tensor, alpha: Tensor) -> None:
+def _settle(colours: Tensor, image: Tensor, alpha: Tensor, step: Step) -> None:
     """Sets what is known: the foreground where alpha is 1, the background where it is 0."""
-    torch.where(alpha == 1, image, colours[:3], out=colours[:3])
-    torch.where(alpha == 0, image, colours[3:], out=colours[3:])
+    for rows in strips(len(alpha), step):
+        share, given = alpha[rows], image[:, rows]
+        for known, kept in ((share == 1, colours[:3, rows]), (share == 0, colours[3:, rows])):
+            torch.where(known, given, kept, out=kept)
+
+
+def _odd_and_even(
+    image: Tensor, alpha: Tensor, ties: tuple[Tensor, Tensor], everywhere: bool, step: Step
+) -> list[list[Strip]]:
+    """The strips of the even rows, and those of the odd ones."""
+    both = []
+    for first in (0, 1):
+        some = []
+        for strip in _strips(image, alpha, ties, first, everywhere):
+            some.append(strip)
+            step(0.5 * first + 0.5 * strip.rows.stop / len(alpha))
+        both.append(some)
+    return both
 
 
 def _strips(image: Tensor, alpha: Tensor, ties: tuple[Tensor, Tensor], first: int, everywhere: bool) -> Iterator[Strip]:

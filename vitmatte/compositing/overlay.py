@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..checks import check_picture
+from ..steps import of_frame, strips
 from ..trimap.known import known_areas
 
 # Tints of the preview: green, yellow and blue of Okabe and Ito's palette, told apart by colour-blind people as well.
@@ -15,12 +18,20 @@ STRENGTHS = (0.45, 0.35, 0.6)  # of the tints, in the same order: strands must s
 
 
 @torch.no_grad()
-def tint(image: Tensor, trimap: Tensor) -> Tensor:
+def tint(
+    image: Tensor,
+    trimap: Tensor,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> Tensor:
     """A picture on which the three areas of its trimap can be read: green subject, yellow unknown, blue background.
 
     Args:
         image: [B, H, W, 3 or 4] in 0..1, overshoot as in `cut_out`; a fourth channel is ignored.
         trimap: [B, H, W] or [H, W] in 0..1, of the same size; one may serve all pictures, or one picture all trimaps.
+        on_progress: called with (steps done, steps in all), also within a frame.
+        check_interrupt: called as often; what it raises ends the call.
 
     Returns:
         [B, H, W, 3], float32.
@@ -29,8 +40,16 @@ def tint(image: Tensor, trimap: Tensor) -> Tensor:
         TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
     """
     trimap = check_picture(image, trimap, "trimap")
-    foreground, background = known_areas(trimap.to(image.device))
-    areas = torch.where(foreground, 0, torch.where(background, 2, 1))
-    colours = torch.tensor([SUBJECT, UNDECIDED, BEHIND], dtype=torch.float32, device=image.device)[areas]
-    strengths = torch.tensor(STRENGTHS, dtype=torch.float32, device=image.device)[areas].unsqueeze(-1)
-    return (image[..., :3].float() * (1 - strengths) + colours * strengths).contiguous()
+    frames = max(len(image), len(trimap))
+    shown = image.new_empty(frames, *image.shape[1:3], 3, dtype=torch.float32)
+    tints = torch.tensor([SUBJECT, UNDECIDED, BEHIND], dtype=torch.float32, device=image.device)
+    strengths = torch.tensor(STRENGTHS, dtype=torch.float32, device=image.device).unsqueeze(-1)
+    for i in range(frames):
+        step = of_frame(i, frames, on_progress, check_interrupt)
+        step(0)
+        for rows in strips(image.shape[1], step):
+            foreground, background = known_areas(trimap[i % len(trimap), rows].to(image.device))
+            areas = torch.where(foreground, 0, torch.where(background, 2, 1))
+            picture = image[i % len(image), rows, :, :3].float()
+            shown[i, rows] = picture * (1 - strengths)[areas] + (tints * strengths)[areas]
+    return shown

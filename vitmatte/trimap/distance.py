@@ -15,15 +15,18 @@ import math
 import torch
 from torch import Tensor
 
+from ..steps import Step, ignore, strips
+
 FINENESS = 64  # parts of a pixel in which the place of a soft mask's edge is counted
 
 
-def within(marked: Tensor, radius: float) -> Tensor:
+def within(marked: Tensor, radius: float, step: Step = ignore) -> Tensor:
     """Pixels at most `radius` from a marked one, centre to centre.
 
     Args:
         marked: [B, H, W], bool.
         radius: pixels.
+        step: called between the parts of the computation.
 
     Returns:
         [B, H, W], bool; true for the marked pixels themselves.
@@ -34,11 +37,12 @@ def within(marked: Tensor, radius: float) -> Tensor:
         part = found[window]  # the nearest marked pixel has unmarked neighbours, so it is in the window too
         far = _square(radius, part, 1)[1] + 1
         distance = part.logical_not().view(torch.uint8).to(_narrowest(2 * far)).mul_(far)
-        found[window] = _spread(distance, radius, 1, (1, 2))
+        step(0.1)
+        found[window] = _spread(distance, radius, 1, (1, 2), step)
     return found
 
 
-def within_contour(values: Tensor, level: float, radius: float) -> Tensor:
+def within_contour(values: Tensor, level: float, radius: float, step: Step = ignore) -> Tensor:
     """Pixels whose centre is at most `radius` from the contour on which `values` cross `level`.
 
     The contour is known where it crosses the lines between the centres of neighbouring pixels, one at least the
@@ -49,6 +53,7 @@ def within_contour(values: Tensor, level: float, radius: float) -> Tensor:
         values: [B, H, W], floating point in 0..1.
         level: in 0..1.
         radius: pixels.
+        step: called between the parts of the computation.
 
     Returns:
         [B, H, W], bool.
@@ -60,12 +65,16 @@ def within_contour(values: Tensor, level: float, radius: float) -> Tensor:
     if window is not None:
         part = values[window]
         vertical, horizontal = _steps(upper[window])
-        found[window] = (_near_crossings(part, vertical, level, radius, (1, 2))
-                         | _near_crossings(part, horizontal, level, radius, (2, 1)))
+        step(0.1)
+        near = _near_crossings(part, vertical, level, radius, (1, 2), lambda share: step(0.5 * share))
+        near |= _near_crossings(part, horizontal, level, radius, (2, 1), lambda share: step(0.5 + 0.5 * share))
+        found[window] = near
     return found
 
 
-def _near_crossings(values: Tensor, crossed: Tensor, level: float, radius: float, dims: tuple[int, int]) -> Tensor:
+def _near_crossings(
+    values: Tensor, crossed: Tensor, level: float, radius: float, dims: tuple[int, int], step: Step
+) -> Tensor:
     """`within_contour` for the crossings between neighbours along dims[0] alone; `crossed` is 1 where they are."""
     far = _square(radius, values, FINENESS)[1] + 1
     dtype = _narrowest(2 * far + FINENESS)
@@ -78,7 +87,8 @@ def _near_crossings(values: Tensor, crossed: Tensor, level: float, radius: float
     distance = torch.full(values.shape, far, dtype=dtype, device=values.device)
     distance[first] = place.clamp(max=far).to(dtype)
     distance[second] = torch.minimum(distance[second], (FINENESS - place).to(dtype))
-    return _spread(distance, radius, FINENESS, dims)
+    step(0.1)
+    return _spread(distance, radius, FINENESS, dims, step)
 
 
 def _steps(marked: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,23 +117,27 @@ def _window(steps: tuple[Tensor, Tensor], plane: Tensor, radius: float) -> tuple
     return slice(None), ranges[0], ranges[1]
 
 
-def _spread(distance: Tensor, radius: float, unit: int, dims: tuple[int, int]) -> Tensor:
+def _spread(distance: Tensor, radius: float, unit: int, dims: tuple[int, int], step: Step) -> Tensor:
     """[B, H, W], bool: pixels within the radius of places that are `distance`, in 1/unit pixel, along dims[0].
 
     `distance`, [B, H, W], is that to the places next to each pixel alone, and is overwritten.
     """
     square, most = _square(radius, distance, unit)
     reach = most // unit
-    _walk(distance, dims[0], reach, unit)
+    _walk(distance, dims[0], reach, unit, step)
     # n^2 + g^2 <= r^2 holds for whole numbers exactly when n <= isqrt(floor(r^2) - g^2).
     short = [reach - math.isqrt(square - g * g) // unit for g in range(most + 1)]
     table = torch.tensor([*short, reach + 1], dtype=_narrowest(2 * reach + 1), device=distance.device)
-    rest = table.index_select(0, distance.clamp_(max=most + 1).flatten().int()).view(distance.shape)
-    _walk(rest, dims[1], reach, 1)
+    distance.clamp_(max=most + 1)
+    rest = torch.empty(distance.shape, dtype=table.dtype, device=table.device)
+    for rows in strips(distance.shape[1], lambda share: step(0.4 + 0.2 * share)):
+        some = distance[:, rows]
+        rest[:, rows] = table.index_select(0, some.flatten().int()).view(some.shape)
+    _walk(rest, dims[1], reach, 1, lambda share: step(0.6 + share))
     return rest <= reach
 
 
-def _walk(distance: Tensor, dim: int, reach: int, unit: int) -> None:
+def _walk(distance: Tensor, dim: int, reach: int, unit: int, step: Step) -> None:
     """Makes `distance` the least, over pixels up to `reach` away along `dim`, of theirs plus the way to them."""
     size = distance.shape[dim]
     reach, done = min(reach, size - 1), 0
@@ -135,6 +149,7 @@ def _walk(distance: Tensor, dim: int, reach: int, unit: int) -> None:
             target = distance.narrow(dim, here, size - way)
             torch.minimum(target, further.narrow(dim, there, size - way), out=target)
         done += way
+        step(0.1 + 0.3 * done / reach)
 
 
 def _square(radius: float, plane: Tensor, unit: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..checks import TOLERANCE
 
 UNKNOWN = 0.5
+BAND = 4  # pixels: a mask's edge is about as wide, an unknown area wider
 
 
 def lacking(trimap: Tensor) -> list[str]:
@@ -27,6 +28,34 @@ def lacking(trimap: Tensor) -> list[str]:
             where = "" if len(frames) == 1 else f" in {len(empty)} of {len(frames)} frames ({shown})"
             said.append(f"no {name}{where}: {result}")
     return said
+
+
+def doubts(trimap: Tensor) -> list[str]:
+    """Why trimaps [B, H, W] or [H, W] in 0..1 look like rough masks, a sentence; an empty list if they do not.
+
+    What a mask has between 0 and 1, if anything, is its edge: a few pixels wide, or running through all values from 0
+    to 1. A trimap has an unknown area, which is wider somewhere and of one value.
+    """
+    frames = trimap if trimap.ndim == 3 else trimap.unsqueeze(0)
+    thin, soft, unknown = True, True, False
+    for frame in frames:
+        foreground, background = known_areas(frame)
+        area = ~(foreground | background)
+        if not bool(area.any()):
+            continue
+        unknown = True
+        wide = area  # in the end, where a square of BAND pixels a side is unknown throughout
+        for _ in range(BAND - 1):
+            wide = wide[1:] & wide[:-1]
+            wide = wide[:, 1:] & wide[:, :-1]
+        thin = thin and not bool(wide.any())
+        levels = frame[area].float()
+        soft = soft and bool(((levels - levels.median()).abs() < 0.1).float().mean() < 0.5)
+    if unknown and not (thin or soft):
+        return []
+    how = ("it is all 0 and 1" if not unknown else f"its unknown area is narrower than {BAND} pixels everywhere" if thin
+           else "its unknown area has all values between 0 and 1")
+    return [f"the trimap looks like a rough mask ({how}): make a trimap of it first, with Trimap from Mask"]
 
 
 def known_areas(plane: Tensor) -> tuple[Tensor, Tensor]:

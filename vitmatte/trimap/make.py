@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -23,6 +24,7 @@ from ..checks import (
     is_load_image_mask,
     unequal,
 )
+from ..steps import Step, ignore, of_frame, part
 from .components import small_areas
 from .distance import within, within_contour
 from .known import UNKNOWN, lacking
@@ -51,6 +53,8 @@ def make_trimap(
     unknown: Tensor | None = None,
     foreground: Tensor | None = None,
     background: Tensor | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    check_interrupt: Callable[[], None] | None = None,
 ) -> Tensor:
     """A trimap from a rough mask, a soft one, or a matte to refine.
 
@@ -74,6 +78,8 @@ def make_trimap(
             into the background.
         unknown, foreground, background: [B, H, W] or [H, W] in 0..1, of the mask's size: where at least 0.5, the
             trimap is that, whatever the mask says. Foreground and background overrule unknown.
+        on_progress: called with (steps done, steps in all), also within a frame.
+        check_interrupt: called as often; what it raises ends the call.
 
     Returns:
         Shape of the mask, float32: 0, 0.5 (unknown) or 1. The picture's border is no edge. What a frame lacks (see
@@ -94,13 +100,18 @@ def make_trimap(
         raise ValueError("the foreground and background masks overlap: no pixel can be both")
     if image is not None or strands > 0:
         _check_image(image, mask)
-    values = (mask if mask.ndim == 3 else mask.unsqueeze(0)).float()
-    values = _cleaned(1 - values if invert else values, low, high, fill_holes, remove_specks)
-    found = torch.cat([
-        doubled_trimap(frame, low, high, _radii(frame, low, high, unit, (inner, outer, strands)),
-                       None if image is None else image[i % len(image)][None, ..., :3])
-        for i, frame in enumerate(values.split(1))
-    ]).float().mul_(0.5)
+    masks = mask if mask.ndim == 3 else mask.unsqueeze(0)
+    found = torch.empty(masks.shape, dtype=torch.float32, device=mask.device)
+    for i, values in enumerate(masks.split(1)):
+        step = of_frame(i, len(masks), on_progress, check_interrupt)
+        step(0)
+        values = 1 - values.float() if invert else values.float()
+        values = _cleaned(values, low, high, fill_holes, remove_specks, part(step, 0, 0.3))
+        picture = None if image is None else image[i % len(image)][None, ..., :3]
+        radii = _radii(values, low, high, unit, (inner, outer, strands))
+        doubled = doubled_trimap(values, low, high, radii, picture, part(step, 0.3, 0.99))
+        torch.mul(doubled[0], 0.5, out=found[i])
+        step(1)
     for mark, value in zip(marks, (UNKNOWN, 1.0, 0.0), strict=True):
         if mark is not None:
             found.masked_fill_(mark, value)
@@ -126,7 +137,12 @@ def check_options(
 
 
 def doubled_trimap(
-    values: Tensor, low: float, high: float, lengths: tuple[float, ...], image: Tensor | None = None
+    values: Tensor,
+    low: float,
+    high: float,
+    lengths: tuple[float, ...],
+    image: Tensor | None = None,
+    step: Step = ignore,
 ) -> Tensor:
     """Twice the trimap of one frame, uint8: `make_trimap` without its checks and messages.
 
@@ -134,19 +150,22 @@ def doubled_trimap(
         values: [1, H, W], float32 in 0..1.
         low, high, image: see `make_trimap`.
         lengths: inner, outer and strands, in pixels.
+        step: called between the parts of the computation.
     """
     inner, outer, strands = lengths
+    rest = 0.3 if strands > 0 and image is not None else 1.0  # the share of the work that is not strands
+    inwards, outwards = part(step, 0, rest / 2), part(step, rest / 2, rest)
     foreground, background = _sides(values, low, high)
     unknown = ~(foreground | background)
     if low == high:
-        unknown |= foreground & within_contour(values, high, inner)
-        unknown |= background & within_contour(values, low, outer)
+        unknown |= foreground & within_contour(values, high, inner, inwards)
+        unknown |= background & within_contour(values, low, outer, outwards)
     else:
-        unknown |= foreground & within(~foreground, inner)
-        unknown |= background & within(~background, outer)
+        unknown |= foreground & within(~foreground, inner, inwards)
+        unknown |= background & within(~background, outer, outwards)
     if strands > 0 and image is not None:
-        room = background & ~unknown & within(~background, outer + strands)
-        unknown |= strands_near(image.to(values.device), unknown | foreground, room)
+        room = background & ~unknown & within(~background, outer + strands, part(step, 0.3, 0.4))
+        unknown |= strands_near(image.to(values.device), unknown | foreground, room, part(step, 0.4, 1))
     halves = (foreground & ~unknown).view(torch.uint8).mul_(2)
     return halves.add_(unknown.view(torch.uint8))  # several times faster than torch.where on the processor
 
@@ -166,14 +185,14 @@ def _radii(values: Tensor, low: float, high: float, unit: Unit, lengths: tuple[f
     return tuple(length / 100 * size for length in lengths)
 
 
-def _cleaned(values: Tensor, low: float, high: float, holes: int, specks: int) -> Tensor:
+def _cleaned(values: Tensor, low: float, high: float, holes: int, specks: int, step: Step) -> Tensor:
     """values [B, H, W] without small holes, and then without small specks."""
     if holes:
         foreground, _ = _sides(values, low, high)
-        values = values.masked_fill(small_areas(~foreground, holes, diagonal=False), 1.0)
+        values = values.masked_fill(small_areas(~foreground, holes, diagonal=False, step=part(step, 0, 0.5)), 1.0)
     if specks:
         _, background = _sides(values, low, high)
-        values = values.masked_fill(small_areas(~background, specks, diagonal=True), 0.0)
+        values = values.masked_fill(small_areas(~background, specks, diagonal=True, step=part(step, 0.5, 1)), 0.0)
     return values
 
 

@@ -9,7 +9,7 @@ class ComfyExtension:
 
 
 class _Port:
-    advanced = None
+    advanced = extra_dict = None
 
     def __init__(self, id=None, display_name=None, optional=False, tooltip=None, **rest):
         self.id, self.display_name, self.optional, self.tooltip = id, display_name, optional, tooltip
@@ -55,22 +55,8 @@ class _Output:
         return self.args or None
 
 
-class _PreviewImage:
-    def __init__(self, image, animated=False, cls=None, **rest):
-        self.frames = image
-
-    def as_dict(self):
-        return {"images": [{"filename": f"{i}.png", "subfolder": "", "type": "temp"} for i in range(len(self.frames))]}
-
-
-class _PreviewMask(_PreviewImage):
-    def __init__(self, mask, animated=False, cls=None, **rest):
-        super().__init__(mask if mask.ndim == 3 else mask[None])
-
-
 io = SimpleNamespace(
     ComfyNode=_Node, Schema=_Schema, NodeOutput=_Output, Custom=lambda io_type: _type(io_type),
     Mask=_type("MASK"), Image=_type("IMAGE"), Float=_type("FLOAT"), Int=_type("INT"), Boolean=_type("BOOLEAN"),
-    Combo=_type("COMBO", "options"), String=_type("STRING"),
+    Combo=_type("COMBO", "options"), String=_type("STRING"), Color=_type("COLOR"),
 )
-ui = SimpleNamespace(PreviewImage=_PreviewImage, PreviewMask=_PreviewMask)
