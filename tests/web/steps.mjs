@@ -63,6 +63,12 @@ export class Ui {
     await this.page.getByRole('button', { name: 'Templates', exact: true }).first().click()
     await this.page.getByText(PACK, { exact: true }).last().click()
     await this.page.waitForTimeout(3000)
+    const cards = this.page.locator('[data-testid^=template-workflow-]')
+    for (let i = 0; i < await cards.count(); i++) { // pictures out of sight are not loaded
+      await cards.nth(i).scrollIntoViewIfNeeded()
+      await this.page.waitForTimeout(300)
+    }
+    await this.page.waitForTimeout(1500)
     return await this.page.evaluate(() => Object.fromEntries(
       [...document.querySelectorAll('[data-testid^=template-workflow-]')].map((card) =>
         [card.dataset.testid.slice('template-workflow-'.length), card.querySelector('img')])
