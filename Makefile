@@ -31,7 +31,7 @@ $(VENV)/runtime: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# timm without torchvision, of which there is no build for every torch: see tests/timm_alone.py.
+# timm without torchvision, of which there is no build for every torch: see tests/support/timm_alone.py.
 $(VENV)/development: requirements-dev.txt $(VENV)/runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm
@@ -64,7 +64,7 @@ test-lowest: $(VENV)-lowest/tests
 	$(LOWEST)/python -m pytest tests -q
 
 test-processors: $(VENV)/development
-	$(BIN)/python tests/processors.py
+	$(BIN)/python tests/support/processors.py
 
 lint: $(VENV)/development
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vitmatte import VitMatteConfig, VitMatteImageProcessor
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
 from nets import random_net  # noqa: E402  the tests' own
 
 __all__ = ["HEADS", "make_weights", "net_config", "random_net"]

@@ -4,7 +4,8 @@
 
 An arrow leads from a wing to one it imports. Arrows that say nothing new are left out: A to C where A leads to B and
 B to C. Everything may import "ground", the files in vitmatte/ itself. Times, counts and line numbers are left out on
-purpose, so that the picture changes with the order of the wings alone; tests/test_docs.py says when it is out of date.
+purpose, so that the picture changes with the order of the wings alone; tests/project/test_docs.py says when it is out
+of date.
 """
 
 from __future__ import annotations

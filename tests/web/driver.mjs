@@ -1,4 +1,4 @@
-// Drives ComfyUI's web UI in a headless browser. Started by tests/webui.py: takes one JSON object per line, {step, ...},
+// Drives ComfyUI's web UI in a headless browser. Started by tests/support/webui.py: takes one JSON object per line, {step, ...},
 // calls that function of steps.mjs and answers with one line, {value} or {error}. Ends when its input does.
 import { createRequire } from 'node:module'
 import path from 'node:path'

@@ -1,0 +1,65 @@
+"""One matte in a process of its own: `python peak.py JSON` prints its memory peak and the plan's, in bytes (Linux).
+
+JSON: net "S", "B" or "tiny"; height, width; share of the area that is unknown, a horizontal band; limit; dtype.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from nets import randomise  # noqa: E402
+
+from vitmatte import (  # noqa: E402
+    MattingModel,
+    VitMatteConfig,
+    VitMatteForImageMatting,
+    load_model,
+    matte,
+)
+from vitmatte.inference.plan import Footprint
+from vitmatte.inference.planning import make_plan
+from vitmatte.inference.preprocessing import Preprocessing  # noqa: E402
+from vitmatte.inference.scope import Scope  # noqa: E402
+
+
+def build(name: str, dtype: torch.dtype) -> MattingModel:
+    if name == "tiny":
+        return load_model(dtype=dtype)
+    heads = {"S": 6, "B": 12}[name]
+    backbone = replace(VitMatteConfig().vitdet, hidden_size=64 * heads, num_attention_heads=heads)
+    config = VitMatteConfig(backbone_config=backbone, hidden_size=64 * heads)
+    net = randomise(VitMatteForImageMatting(config))
+    net.fold()
+    return MattingModel(net.to(dtype).eval().requires_grad_(False), Preprocessing())
+
+
+def main() -> None:
+    case = json.loads(sys.argv[1])
+    dtype = getattr(torch, case.get("dtype", "float32"))
+    model = build(case["net"], dtype)
+    height, width, limit = case["height"], case["width"], case.get("limit")
+    image, trimap = torch.rand(1, height, width, 3), torch.zeros(1, height, width)
+    trimap[:, :max(1, round(case.get("share", 1.0) * height))] = 0.5
+    matte(model, image[:, :64, :64], torch.full((1, 64, 64), 0.5))
+    ctypes.CDLL(None).malloc_trim(0)
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    Path("/proc/self/clear_refs").write_text("5")
+    matte(model, image, trimap, memory_limit=limit, strategy=case.get("strategy", "exact"))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")) - before
+    scope = Scope(strided=case.get("strategy") == "grid")
+    footprint = Footprint(model.net.architecture, height, width, dtype, scope=scope)
+    print(json.dumps({"measured": peak, "planned": make_plan(footprint, memory_limit=limit).peak_bytes}))
+
+
+if __name__ == "__main__":
+    main()
