@@ -14,6 +14,7 @@ import comfy.ops
 import comfy.utils
 from torch import Tensor
 
+from .. import vitmatte as library
 from ..vitmatte.inference.context import PRECISIONS
 from ..vitmatte.inference.matting import prepare, run
 from ..vitmatte.inference.model import MattingModel, Normalization, load_model
@@ -36,11 +37,10 @@ def check_interrupt() -> None:
 def plain_errors() -> Iterator[None]:
     """Raises the library's own kinds of error as the built-in kind that they are: ComfyUI shows a kind with its
     module, which for a node pack is the folder that it was installed to."""
-    library = MattingModel.__module__.rpartition(".")[0]
     try:
         yield
     except Exception as error:
-        if not type(error).__module__.startswith(library):
+        if not type(error).__module__.startswith(f"{library.__name__}."):
             raise
         kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
         raise kind(*error.args) from error

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from rounding import U
 
 from vitmatte import estimate_foreground
-from vitmatte.compositing.foreground import BLOCK, EDGE_WEIGHT, SMOOTHNESS, _estimate, _strips, _ties, _update
+from vitmatte.compositing.foreground import _estimate
+from vitmatte.compositing.relaxation import BLOCK, EDGE_WEIGHT, SMOOTHNESS, _strips, neighbour_weights, update
 from vitmatte.steps import ignore
 
 pytestmark = pytest.mark.numbers
@@ -53,9 +54,9 @@ def test_an_update_minimises_its_pixels_energy():
     framed = torch.zeros(6, 8, 9)
     framed[:, 1:-1, 1:-1] = torch.rand(6, 6, 7, generator=generator)
     before = framed.clone()
-    for strip in _strips(image, alpha, _ties(alpha), 0, True):
+    for strip in _strips(image, alpha, neighbour_weights(alpha), 0, True):
         strip = strip._replace(image=strip.image * 0 + 0.5)  # far from the ends of 0..1, where it is clipped
-        _update(framed, strip)
+        update(framed, strip)
     for y in (0, 2, 4):
         for x in range(7):
             both = framed[:, y + 1, x + 1].double().requires_grad_()
@@ -83,7 +84,7 @@ def test_colours_come_out_of_the_mixture():
 def test_work_is_done_only_along_the_mattes_edge():
     alpha = torch.zeros(8 * BLOCK, 8 * BLOCK)
     alpha[3 * BLOCK + 5:4 * BLOCK - 5, :] = 0.5
-    strips = list(_strips(torch.rand(3, *alpha.shape), alpha, _ties(alpha), 0, False))
+    strips = list(_strips(torch.rand(3, *alpha.shape), alpha, neighbour_weights(alpha), 0, False))
     assert len(strips) == 1 and strips[0].alpha.shape == (BLOCK // 2, 8 * BLOCK)
 
 

@@ -97,7 +97,7 @@ def test_nothing_is_served_but_help_and_warnings():
 
 def watched(*arguments: object, **environment: str) -> dict:
     """What `watched.py` saw."""
-    done = subprocess.run([sys.executable, str(ROOT / "tests" / "watched.py"), *map(str, arguments)],
+    done = subprocess.run([sys.executable, str(ROOT / "tests" / "support" / "watched.py"), *map(str, arguments)],
                           capture_output=True, text=True,
                           env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "", **environment})
     assert done.returncode == 0, done.stderr

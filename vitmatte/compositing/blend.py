@@ -149,10 +149,9 @@ def _scaled(picture: Tensor, height: int, width: int, step: Step) -> Tensor:
 
 def colour(text: str) -> Tensor:
     """[3] in 0..1 from "#RRGGBB", "#RGB" or a name of CSS, such as "red". Raises ValueError for anything else."""
-    code = ImageColor.colormap.get(text.strip().lower(), text.strip()) if isinstance(text, str) else ""
-    if isinstance(code, tuple) or not re.fullmatch(r"#(?:[0-9a-fA-F]{3}){1,2}", code):
+    name = text.strip().lower() if isinstance(text, str) else ""
+    if name not in ImageColor.colormap and not re.fullmatch(r"#(?:[0-9a-f]{3}){1,2}", name):
         raise ValueError(f"colour is {text!r:.60}; expected #RRGGBB, #RGB or a name, such as #00b140, #fff or red")
-    digits = code[1:] if len(code) == 7 else "".join(2 * digit for digit in code[1:])
-    return torch.tensor([int(digits[i:i + 2], 16) / 255 for i in (0, 2, 4)], dtype=torch.float32, device="cpu")
+    return torch.tensor(ImageColor.getrgb(name), dtype=torch.float32, device="cpu") / 255
 
 

@@ -21,33 +21,19 @@ other cannot be seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, overload
+from collections.abc import Callable
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..checks import check_picture
 from ..steps import Step, ignore, of_frame, part, strips
+from .relaxation import neighbour_weights, odd_and_even, update
 
-SMOOTHNESS = 1e-2
-EDGE_WEIGHT = 0.1
 COARSE = 32  # levels up to this many pixels a side get more updates, everywhere
 COARSE_UPDATES = 10
 UPDATES = 3
-BLOCK = 64  # pixels a side; a strip of blocks at a time stays in a processor's cache
-
-
-class Strip(NamedTuple):
-    """Every second row of a run of blocks; N rows of M pixels."""
-
-    rows: slice  # of the padded colours
-    columns: slice
-    weights: Tensor  # [4, N, M]: of the neighbours above, below, left and right; their sum is 1
-    alpha: Tensor  # [N, M]
-    gain: Tensor  # [N, M]: 1 / (S + alpha^2 + (1 - alpha)^2)
-    image: Tensor  # [3, N, M]
 
 
 @overload
@@ -144,19 +130,19 @@ def _estimate(image: Tensor, alpha: Tensor, step: Step) -> Tensor:
         # A level takes four times as long as the one before it; the last three quarters of the work are the last one's.
         here = part(step, 0.25 ** (level + 1), 0.25 ** level)
         coarse = max(alpha.shape) <= COARSE
-        ties = _ties(alpha)
+        weights = neighbour_weights(alpha)
         here(0.05)
         framed = _enlarged(colours, alpha.shape[0], alpha.shape[1], part(here, 0.05, 0.15))
         colours = framed[:, 1:-1, 1:-1]
         _settle(colours, image, alpha, part(here, 0.15, 0.25))
-        odd_and_even = _odd_and_even(image, alpha, ties, coarse, part(here, 0.25, 0.45))
+        halves = odd_and_even(image, alpha, weights, coarse, part(here, 0.25, 0.45))
         updates, done = COARSE_UPDATES if coarse else UPDATES, 0
         for _ in range(updates):
-            for some in odd_and_even:
-                for strip in some:
-                    _update(framed, strip)
+            for strips_of_half in halves:
+                for strip in strips_of_half:
+                    update(framed, strip)
                     done += 1
-                    here(0.45 + 0.5 * done / (updates * sum(map(len, odd_and_even))))
+                    here(0.45 + 0.5 * done / (updates * sum(map(len, halves))))
     _settle(colours, *levels[0], part(step, 0.95, 1))
     return colours
 
@@ -193,84 +179,3 @@ def _settle(colours: Tensor, image: Tensor, alpha: Tensor, step: Step) -> None:
         share, given = alpha[rows], image[:, rows]
         for known, kept in ((share == 1, colours[:3, rows]), (share == 0, colours[3:, rows])):
             torch.where(known, given, kept, out=kept)
-
-
-def _odd_and_even(
-    image: Tensor, alpha: Tensor, ties: tuple[Tensor, Tensor], everywhere: bool, step: Step
-) -> list[list[Strip]]:
-    """The strips of the even rows, and those of the odd ones."""
-    both = []
-    for first in (0, 1):
-        some = []
-        for strip in _strips(image, alpha, ties, first, everywhere):
-            some.append(strip)
-            step(0.5 * first + 0.5 * strip.rows.stop / len(alpha))
-        both.append(some)
-    return both
-
-
-def _strips(image: Tensor, alpha: Tensor, ties: tuple[Tensor, Tensor], first: int, everywhere: bool) -> Iterator[Strip]:
-    """The even (first = 0) or odd (1) rows of all blocks that need updates, neighbouring blocks in one strip."""
-    height, width = alpha.shape
-    active = torch.ones(-(-height // BLOCK), -(-width // BLOCK), device=alpha.device) if everywhere else _mixed(alpha)
-    for band, row in enumerate(active.tolist()):
-        top, bottom = band * BLOCK + first, min((band + 1) * BLOCK, height)
-        for left, right in _runs(row) if top < bottom else ():
-            yield _strip(image, alpha, ties, slice(top, bottom, 2), slice(left * BLOCK, min(right * BLOCK, width)))
-
-
-def _ties(alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """w between vertical neighbours [H + 1, W] and horizontal ones [H, W + 1]; 0 across the picture's border."""
-    both = []
-    for dim in (0, 1):
-        steps = alpha.diff(dim=dim).abs_().mul_(EDGE_WEIGHT).add_(SMOOTHNESS)
-        both.append(functional.pad(steps, (0, 0, 1, 1) if dim == 0 else (1, 1)))
-    return both[0], both[1]
-
-
-def _mixed(alpha: Tensor) -> Tensor:
-    """Which blocks are neither foreground nor background throughout; [rows of blocks, columns], bool."""
-    highest, lowest = (functional.max_pool2d(plane[None], BLOCK, ceil_mode=True)[0] for plane in (alpha, -alpha))
-    return (highest > 0) & (lowest > -1)
-
-
-def _runs(row: list[bool]) -> Iterator[tuple[int, int]]:
-    """(begin, end) of the stretches of true."""
-    begin = None
-    for i, value in enumerate([*row, False]):
-        if value and begin is None:
-            begin = i
-        elif not value and begin is not None:
-            yield begin, i
-            begin = None
-
-
-def _strip(image: Tensor, alpha: Tensor, ties: tuple[Tensor, Tensor], rows: slice, columns: slice) -> Strip:
-    """The rows (every second one) and columns of image [3, H, W] and alpha [H, W]."""
-    alpha = alpha[rows, columns]
-    vertical, horizontal = ties
-    sides = (vertical[rows, columns], vertical[rows.start + 1:rows.stop + 1:2, columns],
-             horizontal[rows, columns], horizontal[rows, columns.start + 1:columns.stop + 1])
-    total = sides[0] + sides[1]
-    total.add_(sides[2]).add_(sides[3])
-    share = total.reciprocal()
-    weights = torch.stack([side * share for side in sides])
-    rest = 1 - alpha
-    gain = total.addcmul_(alpha, alpha).addcmul_(rest, rest).reciprocal_()
-    return Strip(rows, columns, weights, alpha, gain, image[:, rows, columns])
-
-
-def _update(framed: Tensor, strip: Strip) -> None:
-    """One application of the formula to a strip of the colours [6, H + 2, W + 2]."""
-    rows, columns, (above, below, before, after), alpha, gain, image = strip
-    top, bottom, left, right = rows.start, rows.stop, columns.start, columns.stop
-    found = framed[:, top:bottom:2, left + 1:right + 1] * above
-    found.addcmul_(framed[:, top + 2:bottom + 2:2, left + 1:right + 1], below)
-    found.addcmul_(framed[:, top + 1:bottom + 1:2, left:right], before)
-    found.addcmul_(framed[:, top + 1:bottom + 1:2, left + 2:right + 2], after)
-    rest = 1 - alpha
-    wrong = image - found[:3] * alpha
-    wrong.addcmul_(found[3:], rest, value=-1).mul_(gain)
-    found[:3].addcmul_(wrong, alpha)
-    found[3:].addcmul_(wrong, rest)
-    framed[:, top + 1:bottom + 1:2, left + 1:right + 1] = found.clamp_(0, 1)

@@ -90,10 +90,10 @@ def make_trimap(
             are not finite, radii or areas below 0, low above high, strands without an image, or places marked both
             foreground and background.
     """
+    mask = check_plane(mask, "mask")
     inner, outer, strands, low, high = check_options(
         inner=inner, outer=outer, strands=strands, unit=unit, low=low, high=high, fill_holes=fill_holes,
         remove_specks=remove_specks)
-    mask = check_plane(mask, "mask")
     marks = [_mark(plane, name, mask) for plane, name in
              ((unknown, "unknown"), (foreground, "foreground"), (background, "background"))]
     if marks[1] is not None and marks[2] is not None and bool((marks[1] & marks[2]).any()):
