@@ -63,17 +63,18 @@ export class Ui {
     await this.page.getByRole('button', { name: 'Templates', exact: true }).first().click()
     await this.page.getByText(PACK, { exact: true }).last().click()
     await this.page.waitForTimeout(3000)
+    const found = {}
     const cards = this.page.locator('[data-testid^=template-workflow-]')
-    for (let i = 0; i < await cards.count(); i++) { // pictures out of sight are not loaded
+    for (let i = 0; i < await cards.count(); i++) { // pictures out of sight are not kept
       await cards.nth(i).scrollIntoViewIfNeeded()
-      await this.page.waitForTimeout(300)
+      const image = cards.nth(i).locator('img').first()
+      for (let tries = 0; tries < 20 && !await image.evaluate((it) => it.naturalWidth).catch(() => 0); tries++) {
+        await this.page.waitForTimeout(250)
+      }
+      const name = (await cards.nth(i).getAttribute('data-testid')).slice('template-workflow-'.length)
+      if (await cards.nth(i).locator('img').count()) found[name] = await image.evaluate((it) => it.naturalWidth)
     }
-    await this.page.waitForTimeout(1500)
-    return await this.page.evaluate(() => Object.fromEntries(
-      [...document.querySelectorAll('[data-testid^=template-workflow-]')].map((card) =>
-        [card.dataset.testid.slice('template-workflow-'.length), card.querySelector('img')])
-        .filter(([, image]) => image)
-        .map(([name, image]) => [name, image.naturalWidth])))
+    return found
   }
 
   // The names of the cards that the search of the templates' browser finds.
