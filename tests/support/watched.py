@@ -83,7 +83,7 @@ def do_what_is_forbidden(folder: str) -> None:
 def main() -> None:
     global watching
     how, *arguments = sys.argv[1:]
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
     sys.addaudithook(watch)
     import torch  # noqa: F401  what torch does to the world when it is imported is its own affair
 
