@@ -1,5 +1,6 @@
 # make demo   a matte and a cut-out from a real photograph, offline, into demo/
 # make test   lint, type check and tests
+# make check  lint, type check and the quick tests
 # make lint   lint and type check alone
 # make test-lowest   the tests with the lowest version of every package of requirements.txt (Python 3.10 or 3.11)
 # make test-processors   the tests of numbers with fewer instructions and other numbers of threads (x86)
@@ -23,7 +24,7 @@ LOWEST := $(VENV)-lowest/bin
 DOCS := $(VENV)-docs/bin
 endif
 
-.PHONY: demo test test-lowest test-processors lint bench docs clean
+.PHONY: demo check test test-lowest test-processors lint bench docs clean
 
 $(VENV)/runtime: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,7 +47,10 @@ demo: $(VENV)/runtime
 		-o demo/lemur-cutout.png --alpha demo/lemur-alpha.png
 
 # Threads that wait for work without spinning: other work on the machine would slow the tests down many times.
-test test-lowest test-processors: export OMP_WAIT_POLICY = PASSIVE
+check test test-lowest test-processors: export OMP_WAIT_POLICY = PASSIVE
+
+check: lint
+	$(BIN)/python -m pytest tests -q -m "not slow"
 
 test: lint
 	$(BIN)/python -m pytest tests -q

@@ -63,6 +63,7 @@ def written(folder: Path) -> list[str]:
     return sorted(str(path) for path in found)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 @pytest.mark.parametrize(("name", "status", "said"), ENDS[:None if EXAMPLES else 1])
 def test_a_stopped_run_goes_on(folder, capsys, name, status, said):
@@ -142,6 +143,7 @@ def test_signals_that_are_ignored_stay_so():
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
 @pytest.mark.parametrize("command", ["models", "cutout"])
 def test_a_reader_that_went_away_ends_it_quietly(folder, command):

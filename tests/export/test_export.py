@@ -67,6 +67,7 @@ def onnx_file(folder, tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 @torch_can
 def test_onnx_of_a_model_at_other_sizes(onnx_file, folder):
     run, model = onnx_runner(onnx_file), load_model(folder)
@@ -104,6 +105,7 @@ def test_onnx_file_says_what_it_takes(onnx_file):
         assert private not in content
 
 
+@pytest.mark.slow
 @torch_can
 def test_onnx_of_a_net_alone(tmp_path):
     for name in onnx.PACKAGES:
@@ -117,6 +119,7 @@ def test_onnx_of_a_net_alone(tmp_path):
             assert_close(run({"pixel_values": pixels}), net(pixels).alphas, ALPHA)
 
 
+@pytest.mark.slow
 @torch_can
 def test_program_to_a_file_and_back(tmp_path):
     model = MattingModel(shallow(), Preprocessing(HUB_MEAN, HUB_STD, unknown=None))

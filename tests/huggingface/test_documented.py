@@ -67,6 +67,7 @@ def hub():
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "name"), [
     ("vitmatte.configuration_vitmatte", "VitMatteConfig"),
     ("vitmatte.modeling_vitmatte", "VitMatteForImageMatting.forward"),
@@ -94,6 +95,7 @@ def test_samples_run(module, name, hub, tmp_path):
     assert done.stdout.split("\n")[:-1] == wanted
 
 
+@pytest.mark.slow
 def test_the_demonstration_runs_offline(tmp_path):
     script = ROOT / "docs" / "examples" / "matting_and_background.py"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}

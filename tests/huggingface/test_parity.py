@@ -66,6 +66,7 @@ def pair(request):
     return ours, other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [*SIZES[:-1], pytest.param(SIZES[-1], marks=pytest.mark.numbers)], ids=str)
 @torch.inference_mode()
 def test_alpha_equals_transformers(pair, size):

@@ -67,6 +67,7 @@ def in_pieces(model: MattingModel, image: torch.Tensor, trimap: torch.Tensor, pl
     return out
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     height=st.integers(1, 150), width=st.integers(1, 150), seed=st.integers(0, 99),

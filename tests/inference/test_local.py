@@ -79,6 +79,7 @@ def computed(model: MattingModel, image: torch.Tensor, trimap: torch.Tensor, sco
     return out
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     height=st.integers(1, 230), width=st.integers(1, 230), seed=st.integers(0, 99), kind=st.sampled_from(

@@ -33,6 +33,7 @@ NATIVE_BF16 = CPUINFO.exists() and bool({"avx512_bf16", "amx_bf16", "bf16"} & se
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's high-water mark")
 @pytest.mark.parametrize("case", [
     {"net": "S", "height": 512, "width": 512},

@@ -160,6 +160,7 @@ def test_what_an_export_would_leave_out_is_refused(change):
         Subject(net, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_nets_can_be_compiled(backend):
     torch.compiler.reset()
@@ -168,6 +169,7 @@ def test_nets_can_be_compiled(backend):
         assert_close(torch.compile(net, backend=backend)(pixels).alphas, net(pixels).alphas, ALPHA)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="no compiler for C++")
 @pytest.mark.skipif(os.environ.get("ATEN_CPU_CAPABILITY") == "default", reason="torch's compiler needs vectors")
 def test_layers_can_be_compiled_to_machine_code():

@@ -250,6 +250,7 @@ def test_out_of_memory_is_survived(model, monkeypatch, place):
     assert torch.allclose(found, expected, atol=ALPHA)
 
 
+@pytest.mark.host
 @pytest.mark.skipif(not pack.HOST, reason="how ComfyUI loads a model in part, as with --novram, is its own affair")
 def test_a_model_that_is_loaded_in_part(monkeypatch):
     model = run("ViTMatteModelLoader", model_name=BUNDLED, precision="fp16", normalization="as trained")
@@ -358,6 +359,7 @@ def test_folders_named_in_extra_model_paths(tmp_path, monkeypatch):
     assert paths[0] == str(tmp_path) and len(paths) == 2 and {".safetensors", ".pth", ".bin"} <= suffixes
 
 
+@pytest.mark.host
 @pytest.mark.skipif(not pack.HOST, reason="reads extra_model_paths.yaml with ComfyUI's own code")
 def test_extra_model_paths_in_all_its_forms(tmp_path, monkeypatch):
     from utils.extra_config import load_extra_path_config

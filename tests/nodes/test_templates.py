@@ -96,6 +96,7 @@ def test_templates_with_comfyuis_own_models(path: Path):
             values(node)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path in TEMPLATES if path not in MODELS], ids=lambda path: path.stem)
 def test_templates_run_as_they_are(path: Path):
     graph = json.loads(path.read_text(encoding="utf-8"))

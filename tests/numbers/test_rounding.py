@@ -36,6 +36,7 @@ def test_alphas_of_the_bundled_net():
     assert ALPHA / 16 < 2 * rounding_of(net, alphas(random_input(96, 128))) < ALPHA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [384, 768])
 def test_alphas_of_the_published_sizes(hidden):
     backbone = {**VitMatteConfig().vitdet.to_dict(), "hidden_size": hidden, "num_attention_heads": hidden // 64}

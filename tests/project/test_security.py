@@ -109,6 +109,7 @@ def outside(paths: list[str], *folders: Path) -> list[str]:
     return [path for path in paths if not any(Path(path).is_relative_to(folder) for folder in folders)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["library", "nodes", "models"])
 def test_no_network_no_programs_no_files(tmp_path, how):
     """Importing, loading a bundled or local model, computing and listing leave the world as it was."""

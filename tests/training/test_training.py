@@ -19,7 +19,6 @@ from paths import ROOT
 from PIL import Image
 from rounding import ALPHA
 from safetensors.torch import load_file
-from training_pictures import training_folder
 
 from vitmatte import VitMatteForImageMatting, load_model
 from vitmatte.cli.main import main
@@ -35,16 +34,6 @@ from vitmatte.training.recipe import Crops, Schedule, read_recipe
 from vitmatte.training.state import only_one
 from vitmatte.training.vit_weights import load_plain_backbone
 from vitmatte.weights.tensors import read_pickle
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return training_folder(tmp_path_factory.mktemp("training"))
-
-
-@pytest.fixture(scope="module")
-def recipe(folder):
-    return read_recipe(folder / "recipe.json")
 
 
 def test_the_command_trains(folder, capsys):
@@ -67,6 +56,7 @@ def test_the_command_trains(folder, capsys):
     assert load_model(folder / "published").net.architecture.hidden_size == small_config().hidden_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_resuming_gives_the_same(recipe, tmp_path, optimizer):
     once = dataclasses.replace(recipe, run=str(tmp_path / "once"), optimizer=optimizer, validate_every=100)
@@ -91,6 +81,7 @@ def test_published_without_positions(tmp_path):
         assert_close(published(random_input(64, 96)).alphas, net(random_input(64, 96)).alphas, 5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups here")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_is_a_normal_stop(folder, tmp_path, number):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from training_pictures import training_folder
 
 from vitmatte.training.data.blur import blurred, disc, streak
 from vitmatte.training.data.composites import Compositor, in_linear_light, over
@@ -21,18 +20,8 @@ from vitmatte.training.data.stream import Addresses, Composites
 from vitmatte.training.data.translucent import KINDS
 from vitmatte.training.data.trimaps import SURE, trimap_by_share, wanted_share
 from vitmatte.training.mixture import Mixture
-from vitmatte.training.recipe import Crops, Phase, read_recipe
+from vitmatte.training.recipe import Crops, Phase
 from vitmatte.training.validation import validation_set
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return training_folder(tmp_path_factory.mktemp("training"))
-
-
-@pytest.fixture(scope="module")
-def recipe(folder):
-    return read_recipe(folder / "recipe.json")
 
 
 @pytest.fixture(scope="module")

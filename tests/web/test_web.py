@@ -22,8 +22,9 @@ LOCALES = ROOT / "locales"
 # ComfyUI looks for an English page in the folder of the translations first.
 KNOWN = "/docs/ViTMatteMatting/en.md"
 
-pytestmark = pytest.mark.skipif(not (HOST / "ui" / "node_modules" / "playwright-core").is_dir(),
-                                reason="COMFYUI_HOST names no ComfyUI with a browser")
+pytestmark = [pytest.mark.host, pytest.mark.slow,
+              pytest.mark.skipif(not (HOST / "ui" / "node_modules" / "playwright-core").is_dir(),
+                                 reason="COMFYUI_HOST names no ComfyUI with a browser")]
 
 
 @pytest.fixture(scope="module")
