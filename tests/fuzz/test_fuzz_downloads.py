@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,12 +13,14 @@ from huggingface_hub import constants, file_download
 from huggingface_hub.utils import _http
 from hypothesis import strategies as st
 from loopback_hub import FILES, NAME, NET, PAGE, REVISION, WEIGHTS, Fault, names, offer, running
-from paths import ROOT
 
 from vitmatte import VitMatteForImageMatting, VitMatteImageProcessor
 from vitmatte.weights import download as hub
 from vitmatte.weights import released as models
+from vitmatte.weights import transfer
 from vitmatte.weights.download import DownloadError
+
+pytestmark = pytest.mark.network
 
 STALL = 0.25  # seconds the client waits
 
@@ -33,6 +32,8 @@ def server(monkeypatch):
             for name, value in (("HF_HUB_DOWNLOAD_TIMEOUT", STALL), ("HF_HUB_ETAG_TIMEOUT", STALL),
                                 ("DOWNLOAD_CHUNK_SIZE", 10_000)):
                 monkeypatch.setattr(module, name, value, raising=module is constants)
+        monkeypatch.setattr(transfer, "CHUNK", 10_000)
+        monkeypatch.setattr(transfer, "WAITS", (0.01,) * 3)
         sleep = time.sleep
         monkeypatch.setattr(_http.time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))  # before it tries again
         yield hub_server
@@ -147,10 +148,7 @@ def test_another_revision_is_refused(tmp_path, server, monkeypatch):
 def test_large_files_come_from_elsewhere(tmp_path, server):
     """Redirects to where the bytes are, as the hub sends for large files, are followed; both for a part and a whole."""
     server.faults["model.safetensors"] = [Fault("redirect", method="HEAD"), Fault("redirect"), Fault("cut", 30_000)]
-    try:
-        place = hub.download(NAME, tmp_path)
-    except DownloadError:  # huggingface_hub 0.x does not try again by itself
-        place = hub.download(NAME, tmp_path)
+    place = hub.download(NAME, tmp_path)
     assert (place / "model.safetensors").read_bytes() == WEIGHTS
 
 
@@ -203,72 +201,3 @@ class TestOfHubIds:
         found = VitMatteForImageMatting.from_pretrained(f"hustvl/{NAME}", **how)
         assert found.config.vitdet == NET.config.vitdet
         assert len(server.asked) == asked
-
-
-ELSEWHERE = f"""
-import sys
-from huggingface_hub import constants, file_download
-constants.DOWNLOAD_CHUNK_SIZE = file_download.DOWNLOAD_CHUNK_SIZE = 10_000
-from vitmatte import hub, models
-models.RELEASED[{NAME!r}] = models.Released({NAME!r}, {REVISION!r}, "model.safetensors", {len(WEIGHTS)}, sys.argv[2],
-                                            "", "")
-print(hub.download({NAME!r}, sys.argv[1]))
-"""
-
-
-def started(server, folder: Path) -> subprocess.Popen[str]:
-    """The same download in a process of its own."""
-    settings = {"HF_ENDPOINT": server.url, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "5",
-                "HF_HUB_OFFLINE": "0", "no_proxy": "127.0.0.1"}
-    return subprocess.Popen([sys.executable, "-c", ELSEWHERE, str(folder), models.RELEASED[NAME].sha256],
-                            cwd=ROOT, env={**os.environ, **settings}, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def test_two_processes_and_one_that_is_killed(tmp_path, server):
-    """Two at once: one is killed in the middle of the weights; the other takes over what it left, and goes on there."""
-    server.pause = 0.2
-    both = [started(server, tmp_path) for _ in range(2)]
-    try:
-        deadline = time.monotonic() + 60
-        while not _part_of_the_weights(tmp_path) and time.monotonic() < deadline:
-            assert all(process.poll() is None for process in both), [p.communicate() for p in both if p.poll()]
-            time.sleep(0.02)
-        assert len(_asked(server)) == 1, "only one of them downloads"
-        check(tmp_path)
-        assert models.on_disk(NAME, tmp_path) is None
-        # Which of the two has the lock is not told; the lock passes to the other when its holder dies.
-        holder = next((p for p in both if _has_open(p.pid, tmp_path)), both[0])
-        holder.kill()
-        holder.wait()
-        server.pause = 0.0
-        other = both[1 - both.index(holder)]
-        told, errors = other.communicate(timeout=60)
-        assert other.returncode == 0, errors
-        assert told.strip() == str(tmp_path / NAME)
-    finally:
-        for process in both:
-            process.kill()
-            process.communicate()
-    check(tmp_path)
-    assert names(tmp_path) == [f"{NAME}/{file}" for file in sorted(FILES)]
-    again = _asked(server)[1:]
-    assert len(again) <= 1 and all(wanted is not None for wanted in again), "it begins where the other was killed"
-
-
-def _asked(server) -> list[str | None]:
-    return [wanted for method, file, wanted in server.asked if method == "GET" and file == "model.safetensors"]
-
-
-def _part_of_the_weights(folder: Path) -> bool:
-    parts = folder.glob(f".incomplete/{NAME}/model.safetensors.*")
-    return any(10_000 <= part.stat().st_size < len(WEIGHTS) for part in parts)
-
-
-def _has_open(process: int, folder: Path) -> bool:
-    """Whether a process writes the weights in that folder (Linux; elsewhere nobody is known to)."""
-    begun = str(folder / ".incomplete" / NAME / "model.safetensors.")
-    try:
-        return any(os.readlink(handle).startswith(begun) for handle in Path(f"/proc/{process}/fd").iterdir())
-    except OSError:
-        return False

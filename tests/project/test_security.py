@@ -27,7 +27,8 @@ RUNS_CODE = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 FORBIDDEN = {"subprocess", "pty", "socket", "ssl", "urllib", "http", "ftplib", "smtplib", "requests",
              "httpx", "aiohttp", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy", "code", "codeop",
              "ctypes", "webbrowser", "yaml"}
-NETWORK = {"hf_hub_download", "snapshot_download", "get_hf_file_metadata", "hf_hub_url", "HfApi"}
+NETWORK = {"hf_hub_download", "snapshot_download", "get_hf_file_metadata", "hf_hub_url", "HfApi", "HfFileSystem",
+           "get_session", "http_get", "http_backoff", "http_stream_backoff"}
 
 
 def name_of(node: ast.expr) -> str:
@@ -75,10 +76,37 @@ def test_no_module_runs_code_programs_or_connections(path):
     assert pickled <= {"pickle.UnpicklingError"}, f"{path.name} uses {pickled}"
 
 
-def test_the_network_is_in_one_file():
-    for path in SHIPPED:
-        used = {name.split(".")[-1] for name in names_in(path)} & NETWORK
-        assert not used or path.name == "hub.py", f"{path.name} uses {used}"
+def test_the_network_is_in_two_files():
+    """Released models, and anybody's repositories."""
+    talking = {path for path in SHIPPED if {name.split(".")[-1] for name in names_in(path)} & NETWORK}
+    assert talking == {ROOT / "vitmatte" / "weights" / name for name in ("transfer.py", "repository.py")}
+
+
+def from_the_hub(path: Path) -> set[tuple[str, str]]:
+    """(module, name) of everything that a file imports from huggingface_hub."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        modules = [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+        modules += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+        found |= {(module, name.name) for module in modules if module.split(".")[0] == "huggingface_hub"
+                  for name in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in SHIPPED if from_the_hub(path)],
+                         ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_inside_huggingface_hub_is_touched(path):
+    """What it exports is used, by its name; its modules are neither imported nor changed."""
+    exported = {"huggingface_hub": {"HfFileMetadata", "constants", "get_hf_file_metadata", "get_session",
+                                    "hf_hub_download", "hf_hub_url", "try_to_load_from_cache"},
+                "huggingface_hub.utils": {"build_hf_headers", "hf_raise_for_status", "tqdm"}}
+    used = from_the_hub(path)
+    assert all(name in exported.get(module, ()) for module, name in used), used
+    assert not {name.split(".")[-1] for name, _ in calls(path)} & {"setattr", "import_module"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        assert not {name_of(target).split(".")[0] for target in targets if target} & {name for _, name in used}
+    assert not [name for name in names_in(path) if name.startswith("sys.modules")]
 
 
 def test_nothing_is_served_but_help_and_warnings():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import threading
 
 import pytest
 import torch
-from loopback_hub import FILES, NAME, NET, WEIGHTS, names, offer, running
+from loopback_hub import FILES, NAME, NET, WEIGHTS, names, offer
 from nets import assert_close, random_input
 from rounding import ALPHA
 
@@ -16,13 +15,9 @@ from vitmatte import VitMatteForImageMatting, VitMatteImageProcessor, load_model
 from vitmatte.weights import download as hub
 from vitmatte.weights import released as models
 from vitmatte.weights.download import DownloadError
+from vitmatte.weights.repository import fetch_repository
 
-
-@pytest.fixture
-def server(monkeypatch):
-    with running(monkeypatch) as hub_server:
-        yield hub_server
-
+pytestmark = pytest.mark.network
 
 WHOLE = [f"{NAME}/{file}" for file in sorted(FILES)]
 
@@ -69,34 +64,6 @@ def test_another_size_is_refused(server, tmp_path, monkeypatch):
     offer(monkeypatch, size=len(WEIGHTS) + 1, sha256=hashlib.sha256(WEIGHTS).hexdigest())
     with pytest.raises(DownloadError, match=f"{len(WEIGHTS):,} bytes.*expected {len(WEIGHTS) + 1:,} bytes"):
         hub.download(NAME, tmp_path)
-
-
-def test_an_interrupted_download_is_resumed(server, tmp_path):
-    class Cancelled(Exception):
-        pass
-
-    def cancel_after_a_while():
-        if any(method == "GET" and file == "model.safetensors" for method, file, _ in server.asked):
-            raise Cancelled
-
-    with pytest.raises(Cancelled):
-        hub.download(NAME, tmp_path, check_interrupt=cancel_after_a_while)
-    assert models.on_disk(NAME, tmp_path) is None
-    assert (hub.download(NAME, tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
-
-
-def test_a_broken_connection_is_resumed(server, tmp_path, monkeypatch):
-    from huggingface_hub import constants, file_download
-
-    for module in (constants, file_download):  # what has been written is what is resumed from
-        monkeypatch.setattr(module, "DOWNLOAD_CHUNK_SIZE", 10_000, raising=module is constants)
-    server.cut["model.safetensors"] = 50_000
-    if "tqdm_class" not in inspect.signature(file_download.http_get).parameters:  # 0.x does not try again by itself
-        with pytest.raises(DownloadError, match="What has arrived is kept; try again to go on"):
-            hub.download(NAME, tmp_path)
-    assert (hub.download(NAME, tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
-    ranges = [wanted for method, file, wanted in server.asked if method == "GET" and file == "model.safetensors"]
-    assert len(ranges) == 2 and ranges[1] == "bytes=50000-"
 
 
 @pytest.mark.parametrize(("file", "status"), [("model.safetensors", 404), ("config.json", 403),
@@ -162,13 +129,44 @@ def test_files_of_other_packs_are_found(server, tmp_path, monkeypatch):
     assert server.asked == []
 
 
+def test_several_folders_are_looked_through(tmp_path, monkeypatch):
+    """By name in all of them before the files straight in one, whose SHA-256 costs time."""
+    offer(monkeypatch, size=len(WEIGHTS), sha256=hashlib.sha256(WEIGHTS).hexdigest())
+    monkeypatch.setenv("VITMATTE_HOME", str(tmp_path / "home"))
+    first, second, third = folders = [tmp_path / name for name in ("first", "second", "third")]
+    assert models.on_disk(NAME, *folders) is None and models.on_disk(NAME) is None
+    assert models.on_disk("other", *folders) is None
+
+    def put(folder):
+        folder.mkdir(parents=True)
+        for file, content in FILES.items():
+            (folder / file).write_bytes(content)
+
+    put(second)
+    assert models.on_disk(NAME, *folders) == models.on_disk(f"hustvl/{NAME}", *folders) == second
+    assert models.on_disk(NAME, first, third) is None
+    put(third / NAME)
+    assert models.on_disk(NAME, *folders) == third / NAME
+    put(tmp_path / "home" / NAME)
+    assert models.on_disk(NAME) == models.on_disk(NAME, None) == tmp_path / "home" / NAME
+    assert models.on_disk(NAME, first, None) == tmp_path / "home" / NAME
+
+
+def test_a_folder_with_other_weights_is_none(tmp_path, monkeypatch):
+    """config.json and model.safetensors straight in a folder, of a model that was published as pytorch_model.bin."""
+    offer(monkeypatch, weights="pytorch_model.bin", sha256=hashlib.sha256(WEIGHTS).hexdigest())
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / file).write_bytes(FILES[file])
+    assert models.on_disk(NAME, tmp_path) is None
+
+
 def test_what_transformers_downloaded_is_used(server, tmp_path, monkeypatch):
     from huggingface_hub import constants, file_download
 
     for module in (constants, file_download):  # the second in huggingface_hub 0.24
         monkeypatch.setattr(module, "HF_HUB_CACHE", str(tmp_path / "cache"), raising=module is constants)
     assert models.in_hub_cache(NAME) is None
-    hub.fetch_repository(NAME, cache_dir=tmp_path / "cache")
+    fetch_repository(NAME, cache_dir=tmp_path / "cache")
     asked = len(server.asked)
     load_model(NAME, folder=tmp_path / "models")
     assert len(server.asked) == asked and not (tmp_path / "models").exists()

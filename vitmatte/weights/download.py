@@ -6,25 +6,27 @@ switches hold (HF_HUB_OFFLINE, HF_ENDPOINT for a mirror, HF_TOKEN, HF_HUB_DOWNLO
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import shutil
-import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..values import read_json
 from .checksums import file_sha256, has_checksum, is_checksum
 from .config_file import CONFIG_NAME, PREPROCESSOR_NAME
 from .released import BUNDLED, BUNDLED_FOLDER, RELEASED, Released, default_folder, in_hub_cache, on_disk, released
+from .transfer import TransferError, describe, receive
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
 
 log = logging.getLogger(__name__)
-_ONE_BAR = threading.Lock()
+
 
 class DownloadError(RuntimeError):
     """A model could not be fetched; the message says which, why and what to do."""
@@ -69,9 +71,9 @@ def download(
 
     Args:
         name: a key of `RELEASED`.
-        folder: made where it does not exist; unfinished pieces wait in folder/.incomplete/name.
+        folder: made where it does not exist; unfinished parts wait in folder/.incomplete/name.
         on_progress: called with (bytes so far, bytes in all) of the weights.
-        check_interrupt: called as often; what it raises ends the download.
+        check_interrupt: called often, also while a connection is waited for; what it raises ends the download.
         token: for huggingface_hub.
 
     Returns:
@@ -91,9 +93,8 @@ def download(
             return found
         target = Path(folder) / model.name
         for file in (PREPROCESSOR_NAME, CONFIG_NAME, model.weights):  # weights last: with them the model is there
-            weights = file == model.weights
-            progress = _progress_class(on_progress if weights else None, check_interrupt)
-            fetched = _fetch(model, file, waiting, progress, token)
+            report = on_progress if file == model.weights else None
+            fetched = _fetch(model, file, waiting, token, report, check_interrupt)
             target.mkdir(exist_ok=True)
             os.replace(fetched, target / file)
         shutil.rmtree(waiting, ignore_errors=True)
@@ -120,133 +121,90 @@ def _only_one(lock: Path, check_interrupt: Callable[[], None] | None) -> Iterato
         held.release()
 
 
-def _fetch(model: Released, file: str, waiting: Path, progress: Any, token: str | bool | None) -> Path:
-    """One file to the waiting folder, whole and verified; goes on where an earlier call or process was cut off.
-
-    huggingface_hub's own hf_hub_download begins again after a failure (2.4 does), hence its http_get.
-    """
+def _fetch(
+    model: Released,
+    file: str,
+    waiting: Path,
+    token: str | bool | None,
+    on_progress: Callable[[int, int], None] | None,
+    check_interrupt: Callable[[], None] | None,
+) -> Path:
+    """One file to the waiting folder, whole and verified; goes on where an earlier call or process was cut off."""
     from huggingface_hub import constants
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import tqdm  # shows nothing with HF_HUB_DISABLE_PROGRESS_BARS
 
     remedy = (f"Get the files of https://huggingface.co/{model.repository} (revision {model.revision}) another way "
               f"and put them into {waiting.parent.parent / model.name}")
     if constants.HF_HUB_OFFLINE:
         raise DownloadError(f"{model.name} is not on disk, and HF_HUB_OFFLINE forbids downloading it. {remedy}, or "
                             "unset HF_HUB_OFFLINE")
-    how: dict[str, Any] = {"headers": build_hf_headers(token=token), "displayed_filename": file}
-    bar: AbstractContextManager[None] = nullcontext()
-    if "tqdm_class" in inspect.signature(http_get).parameters:
-        how["tqdm_class"] = progress
-    else:
-        bar = _bar_before_1_0(progress)
-    part: Path | None = None
+    how: dict[str, Any] = {"token": token, "pause": partial(_pause, check_interrupt)}
     try:
-        published = _published(model, file, token)
-        part = waiting / f"{file}.{(published.checksum or 'unknown')[:16]}"
-        with bar, part.open("ab") as stream:
-            if (done := stream.tell()) != published.size:
-                http_get(published.url, stream, resume_size=done, expected_size=published.size, **how)
-        _verify(part, model, file, published)
-        return part
-    except DownloadError:
-        raise
-    except Exception as error:
-        if progress.interruption is not None:
-            raise progress.interruption from None
-        if part is not None and "Consistency check" in str(error):  # what has arrived is not the beginning of the file
-            part.unlink(missing_ok=True)
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise DownloadError(f"could not download {file} of {model.name}: {reason}. What has arrived is kept; try "
-                            f"again to go on. {remedy}") from error
-
-
-@dataclass(frozen=True)
-class _Published:
-    """A file as the hub has it; its checksum as the hub's etags are made, see `has_checksum`, or None."""
-
-    url: str
-    size: int | None
-    checksum: str | None
-
-
-def _published(model: Released, file: str, token: str | bool | None) -> _Published:
-    """What is known here of a file of the pinned revision, and by the hub's own metadata."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
-    url = hf_hub_url(model.repository, file, revision=model.revision)
-    how: dict[str, Any] = {"token": token}
-    if "retry_on_errors" in inspect.signature(get_hf_file_metadata).parameters:
-        how["retry_on_errors"] = True
-    metadata = get_hf_file_metadata(url, **how)
-    if file == model.weights and model.sha256 is not None:
-        return _Published(url, metadata.size, model.sha256)
-    if metadata.commit_hash != model.revision:
-        raise DownloadError(f"{file} of {model.name}: the hub answers with revision {metadata.commit_hash} instead of "
-                            f"{model.revision}; try again, or another mirror (HF_ENDPOINT)")
-    etag = (metadata.etag or "").strip('"')
-    if file == model.weights and not is_checksum(etag):
-        raise DownloadError(f"{file} of {model.name}: the hub gives no checksum to verify it by; try another mirror "
-                            "(HF_ENDPOINT)")
-    return _Published(url, metadata.size, etag if is_checksum(etag) else None)
-
-
-@contextmanager
-def _bar_before_1_0(progress: Any) -> Iterator[None]:
-    """huggingface_hub 0.x takes no class for its progress bar, so ours stands under its name while a file arrives."""
-    from huggingface_hub import file_download
-
-    with _ONE_BAR:
-        # Versions differ in which of the two modules makes the bar.
-        modules: tuple[Any, ...] = (file_download, sys.modules["huggingface_hub.utils.tqdm"])
-        kept = [(module, module.tqdm) for module in modules]
-        try:
-            for module, _ in kept:
-                module.tqdm = progress
-            yield
-        finally:
-            for module, theirs in kept:
-                module.tqdm = theirs
-
-
-def _progress_class(on_progress: Callable[[int, int], None] | None, check_interrupt: Callable[[], None] | None) -> Any:
-    """A tqdm that also reports to the callbacks, and shows no bar of its own where they are given."""
-    from tqdm.auto import tqdm
-
-    class Progress(tqdm):
-        interruption: BaseException | None = None
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            kwargs.pop("name", None)  # huggingface_hub's own argument
-            if on_progress is not None:
-                kwargs["disable"] = True
-            super().__init__(*args, **kwargs)
-            self.done, self.whole = kwargs.get("initial", 0), kwargs.get("total") or 0
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self.done += int(n or 0)
-            try:
+        url, published = describe(model.repository, file, model.revision, **how)
+        checksum = _checksum(model, file, published)
+        part, size = waiting / f"{file}.{(checksum or 'unknown')[:16]}", published.size
+        with part.open("ab") as stream, tqdm(
+            desc=file, total=size, initial=stream.tell(), unit="B", unit_scale=True, disable=on_progress is not None
+        ) as bar, closing(receive(url, stream.tell(), size, **how)) as chunks:
+            for place, chunk in chunks:
+                _write(stream, place, chunk)
+                done = place + len(chunk)
+                bar.update(done - bar.n)
                 if check_interrupt is not None:
                     check_interrupt()
                 if on_progress is not None:
-                    on_progress(self.done, max(self.whole, self.done))
-            except BaseException as error:
-                type(self).interruption = error
-                raise
-            return super().update(n)
+                    on_progress(done, max(size or 0, done))
+    except TransferError as error:
+        raise DownloadError(f"could not download {file} of {model.name}: {error}. What has arrived is kept; try "
+                            f"again to go on. {remedy}") from error
+    _verify(part, model, file, size, checksum)
+    return part
 
-    return Progress
+
+def _pause(check_interrupt: Callable[[], None] | None, seconds: float) -> None:
+    """Waits, and can be interrupted."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if check_interrupt is not None:
+            check_interrupt()
+        time.sleep(min(left, 0.25))
 
 
-def _verify(path: Path, model: Released, file: str, published: _Published) -> None:
+def _write(stream: BinaryIO, place: int, chunk: bytes) -> None:
+    """Writes a chunk to its place in a file, which ends there."""
+    try:
+        if place != stream.tell():
+            stream.truncate(place)
+            stream.seek(place)
+        stream.write(chunk)
+        stream.flush()
+    except OSError as error:
+        raise TransferError(str(error)) from error
+
+
+def _checksum(model: Released, file: str, published: HfFileMetadata) -> str | None:
+    """What to verify a file by: known here, else the hub's etag, see `has_checksum`; None where a mirror gives none."""
+    if file == model.weights and model.sha256 is not None:
+        return model.sha256
+    if published.commit_hash != model.revision:
+        raise DownloadError(f"{file} of {model.name}: the hub answers with revision {published.commit_hash} instead of "
+                            f"{model.revision}; try again, or another mirror (HF_ENDPOINT)")
+    etag = (published.etag or "").strip('"')
+    if file == model.weights and not is_checksum(etag):
+        raise DownloadError(f"{file} of {model.name}: the hub gives no checksum to verify it by; try another mirror "
+                            "(HF_ENDPOINT)")
+    return etag if is_checksum(etag) else None
+
+
+def _verify(path: Path, model: Released, file: str, size: int | None, checksum: str | None) -> None:
     """Raises DownloadError, and removes the file, unless it is the published one, by size and checksum."""
-    found, size = path.stat().st_size, model.size if file == model.weights and model.size else published.size
-    if size in (None, found) and (has_checksum(path, published.checksum) if published.checksum else _is_read(path)):
+    found, size = path.stat().st_size, model.size if file == model.weights and model.size else size
+    if size in (None, found) and (has_checksum(path, checksum) if checksum else _is_read(path)):
         return
     told = f"{found:,} bytes, sha256 {file_sha256(path)}"
     path.unlink()
     raise DownloadError(f"{file} of {model.name} is not the published file ({told}; expected "
-                        f"{f'{size:,} bytes, ' if size else ''}checksum {published.checksum}); removed. The mirror or "
+                        f"{f'{size:,} bytes, ' if size else ''}checksum {checksum}); removed. The mirror or "
                         "a proxy altered it: try again, or another mirror (HF_ENDPOINT)")
 
 

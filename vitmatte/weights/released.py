@@ -74,25 +74,37 @@ def default_folder() -> Path:
     return Path(os.environ.get("VITMATTE_HOME") or Path.home() / ".cache" / "vitmatte")
 
 
-def on_disk(name: str, folder: str | os.PathLike[str] | None = None) -> Path | None:
+def on_disk(name: str, *folders: str | os.PathLike[str] | None) -> Path | None:
     """The folder of a released model that is there whole, or None.
 
-    Looked for in folder/name (downloaded here, or put there by hand; the size is compared where it is known), in a
-    huggingface_hub cache made in the folder, and straight in the folder, where the SHA-256 must tell which model it is.
+    Looked for in folder/name of each folder (downloaded here, or put there by hand; the size is compared where it is
+    known) and in a huggingface_hub cache made there; then straight in each folder, where other packs put a model's
+    files, and where the SHA-256 must tell which model it is.
+
+    Args:
+        name: with or without "hustvl/"; None for any other name.
+        folders: in the order they are looked through; `default_folder` for None, and where none is given.
     """
     model = released(name)
     if model is None:
         return None
-    folder = Path(folder or default_folder())
-    for place in (folder / model.name, _snapshot(folder, model)):
-        if _is_whole(place, model):
-            return place
-    straight = folder / model.weights
-    if model.sha256 and _is_whole(folder, model):
-        state = straight.stat()
-        if straight.is_file() and _sha256_of(str(straight), state.st_size, state.st_mtime_ns) == model.sha256:
-            return folder
-    return None
+    searched = [Path(folder or default_folder()) for folder in folders or (None,)]
+    for folder in searched:
+        for place in (folder / model.name, _snapshot(folder, model)):
+            if _is_whole(place, model):
+                return place
+    return next((folder for folder in searched if _is_straight_in(folder, model)), None)
+
+
+def _is_straight_in(folder: Path, model: Released) -> bool:
+    """Whether a folder's own files are the model's."""
+    weights = folder / model.weights
+    if not model.sha256 or not (folder / CONFIG_NAME).is_file() or not weights.is_file():
+        return False
+    state = weights.stat()
+    if model.size not in (None, state.st_size):
+        return False
+    return _sha256_of(str(weights), state.st_size, state.st_mtime_ns) == model.sha256
 
 
 def _snapshot(cache: Path, model: Released) -> Path:
