@@ -47,8 +47,7 @@ def resolve(choice: str) -> str | Path:
     if choice == BUNDLED:
         return models.BUNDLED
     if choice in models.RELEASED:
-        folders = [*folder_paths.get_folder_paths(KEY), folder_paths.models_dir]
-        return next((place for folder in folders if (place := models.on_disk(choice, folder))), choice)
+        return models.on_disk(choice, *folder_paths.get_folder_paths(KEY), folder_paths.models_dir) or choice
     return Path(folder_paths.get_full_path_or_raise(KEY, choice))
 
 

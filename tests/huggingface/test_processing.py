@@ -302,7 +302,7 @@ def test_hub_arguments_reach_the_hub(monkeypatch, tmp_path):
         given.update(how, name=name)
         return tmp_path
 
-    monkeypatch.setattr("vitmatte.weights.download.fetch_repository", fetch)
+    monkeypatch.setattr("vitmatte.huggingface.processor_config.fetch_repository", fetch)
     VitMatteImageProcessor.from_pretrained("somebody/something", revision="v1", cache_dir="c", token=False,
                                            local_files_only=True, force_download=True, subfolder="s")
     assert given == {"name": "somebody/something", "weights": False, "revision": "v1", "cache_dir": "c",
