@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -49,7 +50,8 @@ def _write_png(frame: torch.Tensor, path: str, check_interrupt: Callable[[], Non
         with open(path, "wb") as file:
             picture.save(_Watched(file.write, check_interrupt), "PNG", compress_level=1)  # type: ignore[arg-type]
     except BaseException:
-        os.unlink(path)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
         raise
 
 
