@@ -65,6 +65,8 @@ def test_backgrounds(photos):
     assert run("cutout", photo, "--mask", mask, "-o", photos / "green.png", "--background", "#00ff00") == 0
     green = np.array(Image.open(photos / "green.png"))
     assert green.shape == (100, 160, 3) and (green[0, -1] == [0, 255, 0]).all()
+    assert run("cutout", photo, "--mask", mask, "-o", photos / "lime.png", "--background", "lime") == 0
+    assert (np.array(Image.open(photos / "lime.png")) == green).all()
     assert run("cutout", photo, "--mask", mask, "-o", photos / "over.jpg", "--background", PORTRAIT) == 0
     assert Image.open(photos / "over.jpg").size == (160, 100)
 
@@ -146,7 +148,7 @@ def test_models(tmp_path, capsys):
     (["cutout", "nothing.jpg", "--mask", "m.png", "-o", "o.png"], 1, "no picture nothing.jpg"),
     (["cutout", PORTRAIT, "--mask", "nothing.png", "-o", "o.png"], 1, "no picture nothing.png"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.jpg"], 1, "has no transparency"),
-    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "green"], 1, "no picture green"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "greenish"], 1, "no picture greenish"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "#12"], 1, "expected #RRGGBB"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--model", "huge"], 1, "no model 'huge'"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--device", "abacus"], 1, "device 'abacus'"),

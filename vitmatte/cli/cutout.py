@@ -47,8 +47,8 @@ def register(commands: Any) -> argparse.ArgumentParser:
     given.add_argument("--trimap", type=Path, help="trimap: black, grey = unknown, white (or a folder)")
     cutout.add_argument("-o", "--output", type=Path, required=True, help="the cut-out, with transparency (or a folder)")
     cutout.add_argument("--alpha", type=Path, help="also write the matte, 16-bit grey PNG (or a folder)")
-    cutout.add_argument("--background", metavar="FILE|#RRGGBB",
-                        help="composite on a picture or a colour instead of transparency")
+    cutout.add_argument("--background", metavar="FILE|COLOUR",
+                        help="composite on a picture or a colour (#RRGGBB, #RGB or a name) instead of transparency")
     cutout.add_argument("--fit", choices=FITS, default="cover",
                         help="how a background of another size is used (default: %(default)s; contain: on black)")
     cutout.add_argument("--linear", action="store_true", help="composite light, as a camera does, not sRGB values")
@@ -140,8 +140,12 @@ def _backdrop(given: str | None) -> Photograph | None:
     """The background: its image is [3] for a colour, in sRGB, and [1, H, W, 3] for a picture."""
     if given is None:
         return None
-    if given.startswith("#") and not Path(given).exists():
-        return Photograph(colour(given), None, Metadata())
+    if not Path(given).exists():
+        try:
+            return Photograph(colour(given), None, Metadata())
+        except ValueError:
+            if given.startswith("#"):
+                raise
     return read_photograph(given)
 
 
