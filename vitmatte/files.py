@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,12 +32,16 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
     """The same for files that belong together: none takes its place before all are written."""
     pairs = [(path, _temporary(path)) for path in map(Path, paths)]
+    rights: list[int] = []
     try:
         for path, temporary in pairs:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.open("xb").close()  # with the rights that any new file of this process has
+            temporary.open("xb").close()
+            rights.append(stat.S_IMODE(temporary.stat().st_mode))  # those of any new file of this process
         yield [temporary for _, temporary in pairs]
-        for path, temporary in pairs:
+        for (path, temporary), mode in zip(pairs, rights, strict=True):
+            if stat.S_IMODE(temporary.stat().st_mode) != mode:  # safetensors 0.8 puts a file for its owner alone there
+                temporary.chmod(mode)
             os.replace(temporary, path)
     except BaseException as error:
         for _, temporary in pairs:

@@ -157,10 +157,12 @@ def test_a_device_is_not_replaced(tmp_path):
     assert Path("/dev/full").is_char_device() and (tmp_path / "full.png").is_file()
 
 
-def test_rights_are_those_of_any_new_file(tmp_path):
-    reading.write_matte(tmp_path / "matte.png", PLANE)
+@pytest.mark.parametrize("name", WRITERS)
+def test_rights_are_those_of_any_new_file(tmp_path, name):
+    """Also of weights, which safetensors 0.8 writes for their owner alone: a group shares models."""
+    WRITERS[name](tmp_path / name)
     (tmp_path / "plain").touch()
-    assert (tmp_path / "matte.png").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert (tmp_path / name).stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_publishing_to_a_full_disk(tmp_path):
