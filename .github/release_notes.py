@@ -36,7 +36,7 @@ def notes(tag: str) -> str:
     """The text of the version that `tag` (v0.1.0) names. Raises ValueError where anything states another version."""
     version, text = newest_entry()
     stated = {"the tag": tag.removeprefix("v"), "pyproject.toml": declared("pyproject.toml"),
-              "vitmatte/__init__.py": declared("vitmatte/__init__.py"), "CHANGELOG.md": version}
+              "vitmatte/version.py": declared("vitmatte/version.py"), "CHANGELOG.md": version}
     if len(set(stated.values())) > 1:
         raise ValueError("versions differ: " + ", ".join(f"{where} {what}" for where, what in stated.items()))
     if not text:

@@ -18,7 +18,7 @@ from .. import vitmatte as library
 from ..vitmatte.inference.context import PRECISIONS
 from ..vitmatte.inference.matting import prepare, run
 from ..vitmatte.inference.model import MattingModel, Normalization, load_model
-from ..vitmatte.inference.planning import MemoryLimitError, make_plan, within
+from ..vitmatte.inference.planning import MemoryLimitError, within
 from ..vitmatte.inference.retry import Policy, is_out_of_memory
 from ..vitmatte.inference.scope import Strategy
 from .preview import thumbnail
@@ -106,11 +106,10 @@ class HostedModel:
         footprint = job.footprint
         try:
             plan = job.plan(memory_limit * MEBI or None)
-        except MemoryLimitError:
-            least = within(make_plan(footprint), footprint, 0).peak_bytes
+        except MemoryLimitError as error:
             size = f"{footprint.width}x{footprint.height}"
             raise ValueError(f"memory_limit is {memory_limit} MB; a frame of {size} takes at least "
-                             f"{-(-least // MEBI)} MB with this model and precision: give that much, or 0 for no "
+                             f"{-(-error.least // MEBI)} MB with this model and precision: give that much, or 0 for no "
                              "limit") from None
         log.debug("%d frames of %dx%d: asking ComfyUI for %d MB", job.frames, footprint.width, footprint.height,
                   plan.peak_bytes // MEBI)

@@ -21,10 +21,9 @@ from .huggingface.vitdet_config import VitDetConfig
 from .inference.matting import matte
 from .inference.model import MattingModel, load_model
 from .trimap.make import make_trimap
+from .version import __version__ as __version__
 from .weights.download import DownloadError, download
 from .weights.released import RELEASED
-
-__version__ = "0.1.0"
 
 __all__ = [
     "RELEASED",

@@ -103,7 +103,8 @@ def test_one_failure_does_not_stop_the_others(photos, capsys):
     assert run("cutout", photos / "photos", "--mask", photos / "masks", "-o", photos / "out") == 1
     assert sorted(p.name for p in (photos / "out").iterdir()) == ["a.png", "c with spaces.png"]
     told = capsys.readouterr().err
-    assert "b.jpg with" in told and "image is 160x100 and trimap 3x3" in told and "1 of 3 pictures failed" in told
+    assert "b.jpg with" in told and "the photograph is 160x100 and the mask 3x3" in told
+    assert "1 of 3 pictures failed" in told
 
 
 def test_warnings_name_their_file(photos, capsys):
@@ -150,6 +151,9 @@ def test_models(tmp_path, capsys):
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.jpg"], 1, "has no transparency"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "greenish"], 1, "no picture greenish"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "#12"], 1, "expected #RRGGBB"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--reach", "6"], 1, "are for strategy 'local'"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--memory-limit", "1"], 1, "--memory-limit is 1 MB"),
+    (["--version"], 0, ""),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--model", "huge"], 1, "no model 'huge'"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--device", "abacus"], 1, "device 'abacus'"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--inner", "-3"], 1, "inner is -3"),
@@ -186,3 +190,11 @@ def test_interruption_has_its_own_status(photos, monkeypatch, capsys):
     monkeypatch.setattr("vitmatte.cli.cutout.matte", interrupted)
     assert run("cutout", photos / "photos/a.jpg", "--mask", photos / "masks/a.png", "-o", photos / "o.png") == 130
     assert "interrupted" in capsys.readouterr().err and not (photos / "o.png").exists()
+
+
+def test_results_among_the_pictures_are_refused_before_any_work(photos, capsys):
+    """a.png beside a.jpg would be two pictures of one name in the next run."""
+    for words in (["-o", photos / "photos"], ["-o", photos / "out", "--alpha", photos / "photos"]):
+        assert run("cutout", photos / "photos", "--mask", photos / "masks", *words) == 1
+        assert "photos is a folder of the pictures given" in capsys.readouterr().err
+    assert not (photos / "out").exists() and not list((photos / "photos").glob("*.png"))

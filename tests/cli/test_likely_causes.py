@@ -68,7 +68,8 @@ def test_a_mask_drawn_on_the_stored_pixels(tmp_path, capsys):
     Image.new("L", (96, 48), 255).save(tmp_path / "m.png")
     assert run("cutout", tmp_path / "p.jpg", "--mask", tmp_path / "m.png", "-o", tmp_path / "o.png") == 1
     told = capsys.readouterr().err
-    assert "image is 48x96 and trimap 96x48" in told and LYING in told and "turn the mask by 90 degrees" in told
+    assert "the photograph is 48x96 and the mask 96x48" in told and LYING in told
+    assert "turn the mask by 90 degrees" in told
 
 
 def test_a_mask_called_a_trimap(tmp_path, caplog):

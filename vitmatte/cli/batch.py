@@ -49,6 +49,10 @@ def jobs_of(photo: Path, guide: Path, output: Path, alpha: Path | None, others: 
                 raise ValueError(f"{path} is among the pictures given; its result needs another name or folder")
         if job.alpha is not None and job.alpha.resolve() == job.output.resolve():
             raise ValueError(f"{job.alpha} is the name of both a cut-out and a matte; give another name or folder")
+    for folder in (output, alpha) if photo.is_dir() else ():
+        if folder is not None and folder.resolve() in (photo.resolve(), guide.resolve()):
+            raise ValueError(f"{folder} is a folder of the pictures given: the next run would take its results for "
+                             "some of them; give another folder")
     return jobs
 
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from ..checks import check_number
+from ..checks import check_number, unequal
 from ..compositing.blend import FITS, SCREENS, colour
 from ..compositing.cutout import cut_out, replace_background
 from ..inference.context import PRECISIONS
 from ..inference.matting import matte
 from ..inference.model import NORMALIZATIONS, MattingModel, load_model
+from ..inference.planning import MemoryLimitError
 from ..inference.scope import STRATEGIES
 from ..pictures.metadata import Metadata
 from ..pictures.profiles import converted
@@ -35,6 +37,7 @@ from .told import warnings_of
 log = logging.getLogger(__name__)
 
 COLOURS = ("estimated", "picture")
+MEBI = 2**20
 
 
 def register(commands: Any) -> argparse.ArgumentParser:
@@ -69,7 +72,8 @@ def register(commands: Any) -> argparse.ArgumentParser:
                              "else exact (default: %(default)s)")
     cutout.add_argument("--reach", type=int, metavar="TOKENS", help="of local attention (default: the model's own)")
     cutout.add_argument("--memory-limit", type=float, metavar="MB",
-                        help="what a picture's matte may take besides the model; less is slower, never smaller")
+                        help="what a picture's matte may take besides the model and the pictures themselves; less is "
+                             "slower, never smaller")
     cutout.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained",
                         help="as_trained, or hub: as transformers feeds the net (default: %(default)s)")
     return cutout
@@ -104,10 +108,20 @@ def _cutout(options: argparse.Namespace) -> int:
 def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Photograph | None,
                 options: argparse.Namespace) -> None:
     photo = read_photograph(job.photo)
-    limit = None if options.memory_limit is None else int(options.memory_limit * 2**20)
+    limit = None if options.memory_limit is None else int(options.memory_limit * MEBI)
+    size, given = photo.image.shape[1:3], trimap.shape[1:]
+    if options.mask and size != given:
+        raise ValueError(f"{job.photo} with {job.guide}: {unequal('the photograph', size, 'the mask', given, trimap)}")
     try:
-        alpha = matte(model, photo.image, trimap, strategy=options.strategy, reach=options.reach,
-                      memory_limit=limit)
+        with tqdm(total=1, desc=job.photo.name, bar_format="{l_bar}{bar}", leave=False, disable=None) as bar:
+            def show(done: int, steps: int) -> None:
+                bar.update(done / steps - bar.n)
+
+            alpha = matte(model, photo.image, trimap, strategy=options.strategy, reach=options.reach,
+                          memory_limit=limit, on_progress=show)
+    except MemoryLimitError as error:
+        raise ValueError(f"{job.photo}: --memory-limit is {options.memory_limit:g} MB; its matte takes at least "
+                         f"{-(-error.least // MEBI)} MB with this model and precision") from error
     except ValueError as error:
         raise ValueError(f"{job.photo} with {job.guide}: {error}") from error
     estimate = options.colours == "estimated"

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
+from ..version import __version__
 from ..weights.released import default_folder
 from . import cutout, evaluate, export, models, train, trimap
 from .signals import BROKEN_PIPE, Terminated, forget_output, signals_raise
@@ -64,6 +65,7 @@ def _print_any_name() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vitmatte", description="Alpha mattes and cut-outs with ViTMatte.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     with_models = [cutout.register(commands)]
     trimap.register(commands)

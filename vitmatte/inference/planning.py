@@ -25,7 +25,15 @@ MIN_BAND, MIN_CHUNK = MEBI // 4, MEBI // 4
 
 
 class MemoryLimitError(ValueError):
-    """The memory limit is below what the picture takes at the least; the message says how much that is."""
+    """The memory limit is below what the picture takes at the least; the message says how much that is.
+
+    Args:
+        least: that, in bytes.
+    """
+
+    def __init__(self, message: str, least: int = 0) -> None:
+        super().__init__(message)
+        self.least = least
 
 
 def make_plan(footprint: Footprint, *, count: int = 1, memory_limit: int | None = None) -> Plan:
@@ -46,7 +54,8 @@ def make_plan(footprint: Footprint, *, count: int = 1, memory_limit: int | None 
     if plan.peak_bytes > memory_limit:
         raise MemoryLimitError(
             f"memory_limit is {memory_limit:,} bytes; a frame of {footprint.width}x{footprint.height} takes at least "
-            f"{plan.peak_bytes:,} with this model and precision"
+            f"{plan.peak_bytes:,} with this model and precision",
+            plan.peak_bytes,
         )
     return plan
 

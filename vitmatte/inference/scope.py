@@ -43,8 +43,8 @@ def scope_of(
         margin: for "local", in tokens; None for `default_margin`.
 
     Raises:
-        ValueError: for another strategy, a reach or margin that is no whole number of at least 1 (margin: 0), or local
-            attention for another library's backbone.
+        ValueError: for another strategy, a reach or margin that is no whole number of at least 1 (margin: 0) or comes
+            without local attention, or local attention for another library's backbone.
     """
     check_choice("strategy", strategy, STRATEGIES)
     for name, value, low in (("reach", reach, 1), ("margin", margin, 0)):
@@ -54,6 +54,8 @@ def scope_of(
     if strategy == "auto":
         strategy = "local" if transformer is not None and transformer.attention_reach is not None else "exact"
     if strategy != "local":
+        if reach is not None or margin is not None:
+            raise ValueError("reach and margin are for strategy 'local'; give that, or leave them out")
         return Scope(strided=strategy == "grid")
     if transformer is None:
         raise ValueError("strategy is 'local', but this net's backbone is another library's; expected exact or auto")
