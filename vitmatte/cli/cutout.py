@@ -17,6 +17,7 @@ from ..compositing.cutout import cut_out, replace_background
 from ..inference.context import PRECISIONS
 from ..inference.matting import matte
 from ..inference.model import NORMALIZATIONS, MattingModel, load_model
+from ..inference.plan import MEBI
 from ..inference.planning import MemoryLimitError
 from ..inference.scope import STRATEGIES
 from ..pictures.metadata import Metadata
@@ -37,7 +38,6 @@ from .told import warnings_of
 log = logging.getLogger(__name__)
 
 COLOURS = ("estimated", "picture")
-MEBI = 2**20
 
 
 def register(commands: Any) -> argparse.ArgumentParser:
@@ -92,22 +92,23 @@ def _cutout(options: argparse.Namespace) -> int:
                        normalization=options.normalization, folder=options.models_folder)
 
     def work(job: Job) -> None:
+        with warnings_of(job.photo):
+            photo = read_photograph(job.photo)
         with warnings_of(job.guide):
             if options.mask:
-                trimap = trimap_options.trimap_of(options, job.guide, job.photo, marked[job.guide])
+                trimap = trimap_options.trimap_of(options, job.guide, photo.image, marked[job.guide])
             else:
                 trimap = read_trimap(job.guide)
                 if bool(trimap.min() == trimap.max()) and float(trimap.min()) in (0.0, 1.0):
                     log.warning("no unknown area: all of it is one value, and the matte will be that")
         with warnings_of(job.photo):
-            _one_cutout(job, model, trimap, backdrop, options)
+            _one_cutout(job, model, photo, trimap, backdrop, options)
 
     return run_jobs(jobs, work, "cutout")
 
 
-def _one_cutout(job: Job, model: MattingModel, trimap: Tensor, backdrop: Photograph | None,
+def _one_cutout(job: Job, model: MattingModel, photo: Photograph, trimap: Tensor, backdrop: Photograph | None,
                 options: argparse.Namespace) -> None:
-    photo = read_photograph(job.photo)
     limit = None if options.memory_limit is None else int(options.memory_limit * MEBI)
     size, given = photo.image.shape[1:3], trimap.shape[1:]
     if options.mask and size != given:

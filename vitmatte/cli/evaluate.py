@@ -103,5 +103,3 @@ def _by_model(options: argparse.Namespace, truth: dict[str, Path], trimaps: dict
 
 def _plane(path: Path) -> np.ndarray:
     return reading.read_mask(path)[0].numpy()
-
-

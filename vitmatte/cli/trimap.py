@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..pictures.reading import read_image
 from ..pictures.writing import check_matte_name, check_trimap_name, write_trimap
 from . import trimap_options
 from .batch import Job, add_skipping, check_results, jobs_of, run_jobs, without_existing
@@ -36,7 +37,8 @@ def _trimap(options: argparse.Namespace) -> int:
 
     def work(job: Job) -> None:
         with warnings_of(job.photo):
-            write_trimap(job.output, trimap_options.trimap_of(options, job.photo, job.guide, marked[job.photo])[0])
+            image = read_image(job.guide) if options.strands > 0 else None
+            write_trimap(job.output, trimap_options.trimap_of(options, job.photo, image, marked[job.photo])[0])
         print(job.output, flush=True)
 
     return run_jobs(without_existing(jobs) if options.skip_existing else jobs, work, "trimap")

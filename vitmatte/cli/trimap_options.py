@@ -70,14 +70,14 @@ def marks_of(options: argparse.Namespace, masks: list[Path]) -> dict[Path, Marks
     return marks
 
 
-def trimap_of(options: argparse.Namespace, mask: Path, photo: Path | None, marked: Marks) -> Tensor:
-    """The trimap [1, H, W] of a mask's file, with the files of its marks; the photograph's is read only for strands.
+def trimap_of(options: argparse.Namespace, mask: Path, image: Tensor | None, marked: Marks) -> Tensor:
+    """The trimap [1, H, W] of a mask's file, with the files of its marks; the photograph [1, H, W, 3] is for strands.
 
     Raises:
         ValueError, OSError: from reading and from `make_trimap`, with the mask's name.
     """
     marks: dict[str, Any] = {name: reading.read_mask(path) for name, path in marked.items()}
-    image = reading.read_image(photo) if photo is not None and options.strands > 0 else None
+    image = image if options.strands > 0 else None
     values = reading.read_mask(mask)
     darkest, brightest = (float(value) for value in values.aminmax())
     if options.high == 1 and 0 < brightest < 1 - TOLERANCE and not options.invert:
