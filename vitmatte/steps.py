@@ -21,13 +21,14 @@ def ignore(share: float) -> None:
 
 
 def of_frame(
-    number: int, frames: int, on_progress: Progress | None, check_interrupt: Interrupt | None
+    number: int, frames: int, on_progress: Progress | None, check_interrupt: Interrupt | None, *, count: int = 1
 ) -> Step:
-    """The step of one frame of many.
+    """The step of one frame of many, or of some that are computed together.
 
     Args:
-        number: of the frame, from 0.
+        number: of the frame, the first of them, from 0.
         frames: in all.
+        count: how many are computed together.
         on_progress: called with (steps done, steps in all), at most once for each number of steps done.
         check_interrupt: called at every step; what it raises ends the computation.
     """
@@ -37,7 +38,7 @@ def of_frame(
         nonlocal reported
         if check_interrupt is not None:
             check_interrupt()
-        done = number * STEPS + int(share * STEPS + 1e-6)
+        done = number * STEPS + int(share * count * STEPS + 1e-6)
         if on_progress is not None and done > reported:
             reported = done
             on_progress(done, frames * STEPS)

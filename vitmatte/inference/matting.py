@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_number
+from ..steps import STEPS, of_frame, part
 from ..trimap.known import known_areas
 from .frames import Frame, Setting
 from .given import checked_frames, most_tokens, place_of
@@ -20,8 +21,6 @@ from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory
 from .scope import Strategy, scope_of
 
 log = logging.getLogger(__name__)
-
-STEPS = 100  # of progress, per frame
 
 
 def matte(
@@ -152,8 +151,10 @@ def run(
         else:
             waiting.append(frame)
         if waiting and (len(waiting) == setting.plan.frames or i == frames - 1):
-            step = _reporter(i + 1 - len(waiting), len(waiting), frames, on_progress, check_interrupt)
-            setting = compute_with_retries(setting, waiting, step, policy)
+            count = len(waiting)
+            step = of_frame(i + 1 - count, frames, on_progress, check_interrupt, count=count)
+            last = 1 - 1 / (count * STEPS)  # the last step is told below, once the mattes are there
+            setting = compute_with_retries(setting, waiting, part(step, 0, last), policy)
             waiting = []
         if waiting:
             continue
@@ -179,27 +180,3 @@ def _settled(trimap: Tensor) -> Tensor:
     """trimap as float32 with what is sure at exactly 0 and 1."""
     foreground, background = known_areas(trimap)
     return trimap.float().masked_fill(background, 0.0).masked_fill(foreground, 1.0)
-
-
-def _reporter(
-    first: int,
-    count: int,
-    frames: int,
-    on_progress: Callable[[int, int], None] | None,
-    check_interrupt: Callable[[], None] | None,
-) -> Callable[[float], None]:
-    """A callback for the share of `count` frames that is done, which interrupts and reports each step once."""
-    reported = 0
-
-    def step(share: float) -> None:
-        nonlocal reported
-        if check_interrupt is not None:
-            check_interrupt()
-        done = min(count * STEPS - 1, int(share * count * STEPS))
-        if on_progress is not None and done > reported:
-            reported = done
-            on_progress(first * STEPS + done, frames * STEPS)
-
-    return step
-
-
