@@ -23,7 +23,7 @@ from tqdm import tqdm
 from vitmatte import load_model, matte
 from vitmatte.evaluation.metrics import Errors, errors
 from vitmatte.evaluation.report import NAMES, summarise
-from vitmatte.pictures import reading
+from vitmatte.pictures import writing
 from vitmatte.training.data.composites import Sample
 from vitmatte.training.recipe import read_recipe
 from vitmatte.training.validation import strip, validation_set
@@ -128,7 +128,7 @@ def sheet(path: Path, samples: list[Sample], methods: dict[str, Method]) -> None
         rows.append(strip(sample, [settled(sample, method(sample)) for method in methods.values()]))
     width = max(row.shape[1] for row in rows)
     rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
-    reading.write_image(path, torch.from_numpy(np.concatenate(rows).astype(np.float32) / 255))
+    writing.write_image(path, torch.from_numpy(np.concatenate(rows).astype(np.float32) / 255))
 
 
 def main() -> None:

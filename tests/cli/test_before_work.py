@@ -15,7 +15,8 @@ from paths import PORTRAIT_MASK as MASK
 from PIL import Image
 
 from vitmatte.files import check_can_write
-from vitmatte.pictures.reading import read_size, write_image
+from vitmatte.pictures.reading import read_size
+from vitmatte.pictures.writing import write_image
 
 CUTOUT = ("cutout", PORTRAIT, "--mask", MASK)
 

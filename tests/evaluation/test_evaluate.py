@@ -11,7 +11,7 @@ from PIL import Image
 
 from vitmatte.cli.main import main
 from vitmatte.evaluation.metrics import errors
-from vitmatte.pictures import reading
+from vitmatte.pictures import reading, writing
 
 
 @pytest.fixture()
@@ -21,10 +21,10 @@ def folders(tmp_path):
         ramp = torch.linspace(0, 1, 40).expand(32, 40).contiguous()
         found = (ramp + 0.1 * (i + 1)).clamp(0, 1)
         trimap = torch.where((ramp > 0.3) & (ramp < 0.7), 0.5, (ramp > 0.5).float())
-        reading.write_matte(tmp_path / "alpha" / f"{name}.png", ramp)
-        reading.write_matte(tmp_path / "pred" / f"{name}.tif", found)
-        reading.write_trimap(tmp_path / "trimap" / f"{name}.png", trimap)
-        reading.write_image(tmp_path / "image" / f"{name}.jpg",
+        writing.write_matte(tmp_path / "alpha" / f"{name}.png", ramp)
+        writing.write_matte(tmp_path / "pred" / f"{name}.tif", found)
+        writing.write_trimap(tmp_path / "trimap" / f"{name}.png", trimap)
+        writing.write_image(tmp_path / "image" / f"{name}.jpg",
                                 torch.from_numpy(rng.random((32, 40, 3), dtype=np.float32)))
     return tmp_path
 
@@ -68,9 +68,9 @@ def test_straight_from_a_model(folders):
     (["--pred", "pred", "--image", "image", "--whole"], "--image is for --model"),
 ])
 def test_what_is_wrong_is_named(folders, capsys, arguments, message):
-    reading.write_matte(folders / "few" / "cat.png", torch.zeros(32, 40))
+    writing.write_matte(folders / "few" / "cat.png", torch.zeros(32, 40))
     for name in ("cat", "dog"):
-        reading.write_matte(folders / "other" / f"{name}.png", torch.zeros(10, 10))
+        writing.write_matte(folders / "other" / f"{name}.png", torch.zeros(10, 10))
     folder_options = ("--pred", "--image")
     given = [str(folders / a) if i and arguments[i - 1] in folder_options else a for i, a in enumerate(arguments)]
     assert run(folders, *given) == (1, None)
@@ -92,15 +92,15 @@ def test_a_trimap_as_a_layer(folders):
 def test_nothing_unknown_is_not_perfect(folders, capsys):
     """It is said, and counts for nothing; without any picture that counts there are no figures."""
     white = torch.ones(32, 40)
-    reading.write_matte(folders / "pred" / "cat.tif", 1 - reading.read_mask(folders / "alpha" / "cat.png")[0])
-    reading.write_trimap(folders / "trimap" / "cat.png", white)
+    writing.write_matte(folders / "pred" / "cat.tif", 1 - reading.read_mask(folders / "alpha" / "cat.png")[0])
+    writing.write_trimap(folders / "trimap" / "cat.png", white)
     status, report = run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap"))
     told = capsys.readouterr()
     assert status == 0 and report["pictures"]["cat"] is None
     assert report["mean"] == report["median"] == report["pictures"]["dog"]
     assert "cat.png: no unknown area" in told.err and "dog" not in told.err
     assert told.out.splitlines()[1].split() == ["cat", "no", "unknown", "area"]
-    reading.write_trimap(folders / "trimap" / "dog.png", white)
+    writing.write_trimap(folders / "trimap" / "dog.png", white)
     (folders / "report.json").unlink()
     assert run(folders, "--pred", str(folders / "pred"), "--trimap", str(folders / "trimap")) == (1, None)
     assert "no picture has an unknown area" in capsys.readouterr().err

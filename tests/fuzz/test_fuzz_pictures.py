@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from vitmatte.cli import main as cli
-from vitmatte.pictures import reading
+from vitmatte.pictures import reading, writing
 
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"),  # Pillow's, of what it finds odd
               pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")]
 RANDOM = np.random.default_rng(2)
 PIXELS = RANDOM.integers(0, 256, (24, 40, 4), np.uint8)
 WIDE = RANDOM.integers(0, 65536, (24, 40)).astype(np.uint16)
-NAMES = (*(f"picture{suffix}" for suffix in reading.SUFFIXES), "picture", "picture.gif", "picture.safetensors")
+NAMES = (*(f"picture{suffix}" for suffix in writing.SUFFIXES), "picture", "picture.gif", "picture.safetensors")
 READ = {"image": reading.read_image, "mask": reading.read_mask, "trimap": reading.read_trimap,
         "cutout": reading.read_cutout, "photograph": lambda path: reading.read_photograph(path).image}
 

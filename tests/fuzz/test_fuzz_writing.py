@@ -22,7 +22,7 @@ from test_fuzz_configs import NETS
 
 from vitmatte import VitMatteImageProcessor, load_net
 from vitmatte.cli import main as cli
-from vitmatte.pictures import reading
+from vitmatte.pictures import reading, writing
 from vitmatte.training import state
 from vitmatte.training.publish import publish
 from vitmatte.training.recipe import Recipe, Source
@@ -41,12 +41,12 @@ def _saved(path: Path) -> Path:
 
 # What writes, and the names of its files in the folder that is given.
 WRITERS = {
-    "matte.png": lambda path: reading.write_matte(path, PLANE),
-    "matte.tif": lambda path: reading.write_matte(path, PLANE),
-    "trimap.png": lambda path: reading.write_trimap(path, TRIMAP),
-    "trimap.bmp": lambda path: reading.write_trimap(path, TRIMAP),
-    **{f"cutout{suffix}": lambda path: reading.write_image(path, CUTOUT) for suffix in (".png", ".webp", ".tiff")},
-    "picture.jpg": lambda path: reading.write_image(path, CUTOUT[..., :3], profile=b"x" * 300),
+    "matte.png": lambda path: writing.write_matte(path, PLANE),
+    "matte.tif": lambda path: writing.write_matte(path, PLANE),
+    "trimap.png": lambda path: writing.write_trimap(path, TRIMAP),
+    "trimap.bmp": lambda path: writing.write_trimap(path, TRIMAP),
+    **{f"cutout{suffix}": lambda path: writing.write_image(path, CUTOUT) for suffix in (".png", ".webp", ".tiff")},
+    "picture.jpg": lambda path: writing.write_image(path, CUTOUT[..., :3], profile=b"x" * 300),
     "config.json": lambda path: NET.save_pretrained(path.parent),
     "model.safetensors": lambda path: NET.save_pretrained(path.parent),
     "preprocessor_config.json": lambda path: VitMatteImageProcessor().save_pretrained(path.parent),
@@ -153,7 +153,7 @@ def test_a_folder_without_rights(tmp_path, request):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_device_is_not_replaced(tmp_path):
     (tmp_path / "full.png").symlink_to("/dev/full")
-    reading.write_matte(tmp_path / "full.png", PLANE)
+    writing.write_matte(tmp_path / "full.png", PLANE)
     assert Path("/dev/full").is_char_device() and (tmp_path / "full.png").is_file()
 
 
@@ -192,7 +192,7 @@ def test_names(tmp_path, pieces, suffix):
     path = root / name
     if tmp_path not in Path(os.path.normpath(path)).parents:
         return "elsewhere"
-    outcome, error = judged(lambda: reading.write_matte(path, PLANE), path)
+    outcome, error = judged(lambda: writing.write_matte(path, PLANE), path)
     assert not strays(tmp_path)
     written = [p for p in tmp_path.rglob("*") if p.is_file()]
     if outcome != "right":
@@ -231,7 +231,7 @@ def test_links(tmp_path):
     except OSError:
         pytest.skip("no links here")
     assert reading.read_mask(link).shape == (1, 4, 4)
-    reading.write_matte(link, PLANE)
+    writing.write_matte(link, PLANE)
     assert target.read_bytes() == before and not link.is_symlink()
     loop, nothing = tmp_path / "loop.png", tmp_path / "nothing.png"
     loop.symlink_to(loop)
@@ -255,7 +255,7 @@ def test_the_command_line_prints_any_name(tmp_path, monkeypatch, encoding):
     names = ["кот.png", "人 .png", "plain.png"] + ([] if sys.platform in ("win32", "darwin") else ["\udce9.png"])
     (tmp_path / "in").mkdir()
     for name in names:
-        reading.write_matte(tmp_path / "in" / name, PLANE)
+        writing.write_matte(tmp_path / "in" / name, PLANE)
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding, errors="strict"))
     assert cli.main(["trimap", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from vitmatte.compositing.blend import colour, composite, fit
 from vitmatte.files import whole_file
-from vitmatte.pictures import reading
+from vitmatte.pictures import reading, writing
 
 RANDOM = np.random.default_rng(1)
 PIXELS = RANDOM.integers(0, 256, (6, 9, 3)).astype(np.uint8)
@@ -66,14 +66,14 @@ def test_masks_by_alpha_or_brightness(tmp_path):
 def test_mattes_keep_sixteen_bits(tmp_path):
     alpha = torch.rand(5, 7)
     for name in ("a.png", "a.tif"):
-        reading.write_matte(tmp_path / name, alpha)
+        writing.write_matte(tmp_path / name, alpha)
         assert_close(reading.read_mask(tmp_path / name)[0], alpha, 0.51 / 65535)
     with pytest.raises(ValueError, match="a matte needs 16 bits"):
-        reading.write_matte(tmp_path / "a.jpg", alpha)
+        writing.write_matte(tmp_path / "a.jpg", alpha)
 
 
 def test_trimaps_are_what_other_programs_expect(tmp_path):
-    reading.write_trimap(tmp_path / "t.png", torch.tensor([[0, 0.5, 1]]))
+    writing.write_trimap(tmp_path / "t.png", torch.tensor([[0, 0.5, 1]]))
     with Image.open(tmp_path / "t.png") as found:
         assert found.mode == "L" and list(np.array(found)[0]) == [0, 128, 255]
 
@@ -81,7 +81,7 @@ def test_trimaps_are_what_other_programs_expect(tmp_path):
 def test_cutouts_and_their_profile(tmp_path):
     image, profile = torch.rand(5, 7, 4), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for name in ("c.png", "c.tif"):
-        reading.write_image(tmp_path / name, image, profile=profile)
+        writing.write_image(tmp_path / name, image, profile=profile)
         with Image.open(tmp_path / name) as found:
             assert found.mode == "RGBA" and found.info["icc_profile"] == profile
             assert_close(torch.from_numpy(np.array(found)) / 255, image, 0.51 / 255)
@@ -93,7 +93,7 @@ def test_cutouts_and_their_profile(tmp_path):
 ])
 def test_names_that_cannot_be_written(tmp_path, name, channels, said):
     with pytest.raises(ValueError, match=said):
-        reading.write_image(tmp_path / name, torch.zeros(2, 2, channels))
+        writing.write_image(tmp_path / name, torch.zeros(2, 2, channels))
     assert list(tmp_path.iterdir()) == []
 
 

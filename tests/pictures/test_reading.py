@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from stored import png, tiff
 
-from vitmatte.pictures.reading import read_cutout, read_image, read_mask, read_trimap, write_matte
+from vitmatte.pictures.reading import read_cutout, read_image, read_mask, read_trimap
+from vitmatte.pictures.writing import write_matte
 
 NEW_PILLOW = pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 11, reason="Pillow 10 refuses or cannot write it")
 BLACK, GREY, WHITE, CLEAR = (0, 0, 0, 255), (128, 128, 128, 255), (255, 255, 255, 255), (0, 0, 0, 0)

@@ -18,7 +18,7 @@ from paths import ROOT
 from PIL import Image
 
 from vitmatte.files import whole_file
-from vitmatte.pictures.reading import write_image
+from vitmatte.pictures.writing import write_image
 from vitmatte.weights.download import locate
 
 SHIPPED = [ROOT / "__init__.py", *sorted((ROOT / "vitmatte").rglob("*.py")), *sorted((ROOT / "nodes").rglob("*.py"))]

@@ -20,11 +20,6 @@ from .metadata import Metadata, metadata_of, upright_size
 from .planes import alpha_of, check_depth, mask_of, trimap_of, wide_grey
 from .profiles import grey_to_rgb, profile_in, to_rgb
 from .stored import WIDE_MODES, Stored, check_frames, stored_as
-from .writing import SUFFIXES as SUFFIXES
-from .writing import save_picture as save_picture
-from .writing import write_image as write_image
-from .writing import write_matte as write_matte
-from .writing import write_trimap as write_trimap
 
 if TYPE_CHECKING:
     from PIL.Image import Image

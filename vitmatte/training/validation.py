@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..evaluation.metrics import mse, sad
 from ..inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from ..pictures.reading import save_picture
+from ..pictures.writing import save_picture
 from .data.colour import to_bytes
 from .data.composites import Compositor, Sample
 from .data.pictures import find_backgrounds, find_foregrounds
