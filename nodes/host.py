@@ -18,14 +18,13 @@ from .. import vitmatte as library
 from ..vitmatte.inference.context import PRECISIONS
 from ..vitmatte.inference.matting import prepare, run
 from ..vitmatte.inference.model import MattingModel, Normalization, load_model
+from ..vitmatte.inference.plan import MEBI
 from ..vitmatte.inference.planning import MemoryLimitError, within
 from ..vitmatte.inference.retry import Policy, is_out_of_memory
 from ..vitmatte.inference.scope import Strategy
 from .preview import thumbnail
 
 log = logging.getLogger(__name__)
-
-MEBI = 2**20
 
 
 def check_interrupt() -> None:

@@ -69,7 +69,6 @@ def test_matting_node(hosted, pair, limit, strategy):
         assert said == why
 
 
-@pytest.mark.slow
 @drawn(20)
 @given(st.data(), SOUND, st.booleans())
 def test_trimap_node(data, sound, invert):

@@ -153,5 +153,3 @@ def colour(text: str) -> Tensor:
     if name not in ImageColor.colormap and not re.fullmatch(r"#(?:[0-9a-f]{3}){1,2}", name):
         raise ValueError(f"colour is {text!r:.60}; expected #RRGGBB, #RGB or a name, such as #00b140, #fff or red")
     return torch.tensor(ImageColor.getrgb(name), dtype=torch.float32, device="cpu") / 255
-
-

@@ -75,5 +75,3 @@ def check_torch() -> None:
     if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < TORCH:
         raise RuntimeError(f"export needs torch {TORCH[0]}.{TORCH[1]} or later; this is {torch.__version__}. "
                            "Everything else works with it")
-
-

@@ -183,5 +183,3 @@ def _residual(layer: VitDetResidual, tokens: StoredTokens, block: BlockTokens, c
         some = wanted[first:last]
         x[:, place[first:last][some]] += found[:, some]
         context.step(batch * int(some.sum()) * channels * channels * 13 // 4)
-
-

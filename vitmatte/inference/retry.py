@@ -43,7 +43,7 @@ class Policy:
     """How a lack of memory is recognised and cleared up.
 
     Args:
-        memory_limit: bytes that a wider plan must keep, see `plan.make_plan`; None for no limit.
+        memory_limit: bytes that a wider plan must keep, see `planning.make_plan`; None for no limit.
         is_out_of_memory, free_memory: see the functions of these names.
     """
 

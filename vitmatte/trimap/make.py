@@ -220,5 +220,3 @@ def _check_fit(size: tuple[int, ...], count: int, name: str, mask: Tensor, *plan
     frames = len(mask) if mask.ndim == 3 else 1
     if count not in (1, frames):
         raise ValueError(f"{count} frames of {name} and {frames} of the mask: expected as many, or one for all")
-
-
