@@ -30,7 +30,7 @@ from vitmatte.training.loop import train
 from vitmatte.training.optimizer import Muon, orthogonalised, split_parameters
 from vitmatte.training.precision import choose_precision, measured
 from vitmatte.training.publish import publish, within_halves
-from vitmatte.training.recipe import Crops, Schedule, read_recipe
+from vitmatte.training.recipe import Crops, Phase, Schedule, read_recipe
 from vitmatte.training.state import only_one
 from vitmatte.training.vit_weights import load_plain_backbone
 from vitmatte.weights.tensors import read_pickle
@@ -314,3 +314,24 @@ def test_epsilon_counts_where_statistics_are_scaled(var):
     over = [each[f"{norm}.weight"].double() / (each[f"{norm}.running_var"].double() + 0.1).sqrt()
             for each in (found, state)]
     assert torch.allclose(over[0] * scale, over[1], rtol=2**-22, atol=0)
+
+
+def test_batches_attend_as_far_as_their_kind_says(folder, monkeypatch):
+    """Crops with a reach are learned with it, others with the model's own, which the saved net keeps."""
+    from vitmatte.model.block import VitDetAttention
+
+    used = []
+    forward = VitDetAttention.forward
+    monkeypatch.setattr(VitDetAttention, "forward",
+                        lambda self, x: used.append((self.window, x.shape[1], self.reach)) or forward(self, x))
+    recipe = read_recipe(folder / "recipe.json")
+    phases = [Phase([Crops(32, 2, reach=1)], 2), Phase([Crops(64, 1)])]
+    train(dataclasses.replace(recipe, phases=phases, validation_count=0), stop_after=4)
+    assert {(size, reach) for window, size, reach in used if not window} == {(2, 1), (4, None)}
+    assert {reach for window, _, reach in used if window} == {None}
+    assert load_model(folder / "run" / "last").net.architecture.transformer.attention_reach is None
+
+
+def test_a_reach_of_crops_is_a_whole_number():
+    with pytest.raises(ValueError, match=r"Crops: reach is 0"):
+        Crops(64, 1, reach=0)

@@ -72,7 +72,7 @@ class VitDetAttention(nn.Module):
         if self.relative:
             relative = RelativePositions(*(relative_table(table.to(queries), length, self.reach) for table, length in
                                            zip((self.rel_pos_h, self.rel_pos_w), size, strict=True)))
-        if self.reach is not None:
+        if self.reach is not None and self.reach < max(size) - 1:  # else every query attends to all
             mask = reach_mask(size, self.reach, queries.device)
         return attention_probabilities(queries, keys, relative, mask)
 

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from ..inference.context import PRECISIONS
 from ..inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from ..model.block import VitDetAttention
 from ..model.loss import matting_loss
+from ..model.vitmatte import ViTMatte
 from .data.composites import Compositor, Sample
 from .data.pictures import find_backgrounds, find_foregrounds
-from .data.stream import STOPS, Batch, batches, net_input
+from .data.stream import STOPS, Batch, batches, crops_of, net_input
 from .precision import choose_precision
 from .recipe import Recipe
 from .state import Training, append_row, averaged_net, only_one, resume, save, save_average
@@ -109,6 +111,7 @@ class _Trainer:
         x = net_input(image, trimap, *self.statistics).contiguous(memory_format=torch.channels_last)
         labels, unknown = (alpha.float() / 255).unsqueeze(1), (trimap == 128).unsqueeze(1)
         rate = recipe.schedule.at(training.step)
+        set_reach(training.net, crops_of(recipe, training.step).reach)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             alphas = training.net(x)
         loss, parts = matting_loss(alphas, labels, unknown, recipe.loss)
@@ -149,6 +152,14 @@ class _Trainer:
         append_row(folder / "log.csv", row)
         log.info("step %d: loss %.4f, %.1f crops/s", self.training.step, means["loss"], self.crops / spent)
         self._forget()
+
+
+def set_reach(net: ViTMatte, reach: int | None) -> None:
+    """Has the global blocks attend within a reach; None: that of the net's configuration."""
+    transformer = net.architecture.transformer
+    for layer in net.modules():
+        if isinstance(layer, VitDetAttention) and not layer.window:
+            layer.reach = reach if reach is not None or transformer is None else transformer.attention_reach
 
 
 def validate(training: Training, recipe: Recipe, samples: list[Sample], device: torch.device) -> None:

@@ -48,13 +48,19 @@ class Source:
 
 @dataclass(frozen=True)
 class Crops:
-    """A kind of batch: side of the crops in pixels (a multiple of 32), crops per batch, and how often it is drawn."""
+    """A kind of batch: side of the crops in pixels (a multiple of 32), crops per batch, and how often it is drawn.
+
+    reach: global blocks attend to keys at most so many tokens away in these batches; None: the model's
+    `attention_reach`. A net that learns with several reaches can be run with any of them.
+    """
 
     size: int
     batch: int
     weight: float = 1.0
+    reach: int | None = None
 
     def __post_init__(self) -> None:
+        check_values("Crops", vars(self), {"reach": at_least(1, optional=True)})
         if self.size < 32 or self.size % 32 or self.batch < 1 or self.weight < 0:
             raise ValueError(f"Crops: {self}; expected a size that is a multiple of 32, a batch of at least 1 and a "
                              "weight of at least 0")

@@ -48,16 +48,17 @@ class Addresses:
     def __iter__(self) -> Iterator[list[Address]]:
         step = self.first
         while self.last is None or step < self.last:
-            crops = self.choose(step)
+            crops = crops_of(self.recipe, step)
             yield [(step, place, crops.size) for place in range(crops.batch)]
             step += 1
 
-    def choose(self, step: int) -> Crops:
-        """The kind of batch of a step."""
-        among = self.recipe.crops_at(step)
-        weights = np.array([crops.weight for crops in among])
-        rng = np.random.default_rng([self.recipe.seed, step, 2**31])
-        return among[int(rng.choice(len(among), p=weights / weights.sum()))]
+
+def crops_of(recipe: Recipe, step: int) -> Crops:
+    """The kind of batch of a step."""
+    among = recipe.crops_at(step)
+    weights = np.array([crops.weight for crops in among])
+    rng = np.random.default_rng([recipe.seed, step, 2**31])
+    return among[int(rng.choice(len(among), p=weights / weights.sum()))]
 
 
 def _at_work(_: int) -> None:
