@@ -225,8 +225,8 @@ def test_work_reported_is_the_work_foreseen(kind, strided):
     shares = []
     footprint = footprint_of(MODEL.net, 130, 100, torch.float32, "cpu", scope=Scope(strided=strided))
     with torch.inference_mode():
-        compute(Setting(MODEL, CPU, footprint, make_plan(footprint)), [Frame(image, trimap, torch.empty(130, 100))],
-                shares.append)
+        frame = Frame(image, trimap, torch.empty(130, 100), footprint.scope)
+        compute(Setting(MODEL, CPU, footprint, make_plan(footprint)), [frame], shares.append)
     assert shares == sorted(shares) and len(shares) > 10
     assert abs(shares[-1] - 1) < 0.1
 

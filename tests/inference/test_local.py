@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from vitmatte import MattingModel, matte
 from vitmatte.inference.decode import decoder_shape
 from vitmatte.inference.frames import Frame, Setting, compute
-from vitmatte.inference.needed import grown, tokens_by_block, touched, whole_windows
+from vitmatte.inference.needed import SEEING, distance_to_known, grown, tokens_by_block, touched, whole_windows
 from vitmatte.inference.plan import SIDES, Plan, footprint_of
 from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
@@ -24,6 +24,7 @@ from vitmatte.inference.scope import Scope, default_margin, scope_of
 from vitmatte.inference.tiles import features_seen
 from vitmatte.model.attention import RelativePositions, attention_probabilities, reach_mask, relative_table
 from vitmatte.model.block import convolved
+from vitmatte.trimap.known import known_areas
 
 pytestmark = pytest.mark.numbers
 
@@ -75,7 +76,7 @@ def computed(model: MattingModel, image: torch.Tensor, trimap: torch.Tensor, sco
     out = torch.full(trimap.shape, -1.0)
     footprint = footprint_of(model.net, *trimap.shape, torch.float32, "cpu", scope=scope)
     with torch.inference_mode():
-        compute(Setting(model, CPU, footprint, plan), [Frame(image, trimap, out)], lambda share: None)
+        compute(Setting(model, CPU, footprint, plan), [Frame(image, trimap, out, scope)], lambda share: None)
     return out
 
 
@@ -133,8 +134,8 @@ def test_arithmetic_reported_is_the_arithmetic_foreseen(share, margin):
     shares: list[float] = []
     footprint = footprint_of(MODEL.net, 300, 260, torch.float32, "cpu", scope=Scope(reach=2, margin=margin))
     with torch.inference_mode():
-        compute(Setting(MODEL, CPU, footprint, make_plan(footprint)), [Frame(image, trimap, torch.empty(300, 260))],
-                shares.append)
+        frame = Frame(image, trimap, torch.empty(300, 260), footprint.scope)
+        compute(Setting(MODEL, CPU, footprint, make_plan(footprint)), [frame], shares.append)
     assert shares == sorted(shares) and len(shares) > 5 and abs(shares[-1] - 1) < 0.1
 
 
@@ -174,13 +175,75 @@ def test_cells():
     assert F.pad(grown(mask, 1), (0, 1)).shape == (5, 8)
 
 
+def band(side: int, width: int) -> torch.Tensor:
+    """A trimap of a square whose edge is unknown over `width` pixels."""
+    trimap = torch.zeros(side, side)
+    near, far = side // 4 - width // 2, side // 4 + width // 2
+    trimap[near:side - near, near:side - near] = 0.5
+    trimap[far:side - far, far:side - far] = 1
+    return trimap
+
+
+@pytest.mark.parametrize(("width", "distance"), [(32, 2), (64, 4), (128, 8), (192, 10)])
+def test_the_distance_to_what_is_known(width, distance):
+    """A token on one side of a band of w tokens sees the other side w tokens away."""
+    assert distance_to_known(*known_areas(band(640, width)), 16, 2, 10) == distance
+
+
+def test_distances_at_the_bounds():
+    trimap = band(640, 32)
+    assert distance_to_known(*known_areas(trimap), 16, 5, 9) == 5
+    assert distance_to_known(*known_areas(trimap.clamp_max(0.5)), 16, 5, 9) == 9  # no foreground at all
+    trimap[:16, :16] = 0.5  # an island of less than a twentieth of the unknown tokens
+    assert distance_to_known(*known_areas(trimap), 16, 2, 10) == 2
+    trimap[:96, :96] = 0.5
+    assert distance_to_known(*known_areas(trimap), 16, 2, 10) > 2
+
+
+def slow_distance(trimap: torch.Tensor, stride: int, least: int, most: int) -> int:
+    foreground, background = (touched(area, stride).nonzero() for area in known_areas(trimap))
+    unknown = touched((trimap > 0) & (trimap < 1), stride).nonzero()
+    for distance in range(least, most):
+        seeing = [any((a - u).abs().max() <= distance for a in foreground)
+                  and any((b - u).abs().max() <= distance for b in background) for u in unknown]
+        if sum(seeing) >= SEEING * len(seeing):
+            return distance
+    return most
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(1, 180), width=st.integers(1, 180), seed=st.integers(0, 99),
+       kind=st.sampled_from(["all", "corners", "edges", "specks", "box"]))
+def test_distances_are_those_of_the_definition(height, width, seed, kind):
+    trimap = scene(height, width, seed, kind)[1]
+    trimap[torch.rand(trimap.shape, generator=torch.Generator().manual_seed(seed)) < 0.002] = 1
+    assert distance_to_known(*known_areas(trimap), 16, 1, 7) == slow_distance(trimap, 16, 1, 7)
+
+
+@torch.inference_mode()
+def test_a_net_with_a_reach_looks_as_far_as_the_unknown_area_is_wide():
+    net = MattingModel(random_net(small_config(attention_reach=6)), Preprocessing())
+    image = torch.rand(1, 400, 400, 3)
+    trimaps = torch.stack([band(400, width) for width in (16, 64, 160)])
+    found = matte(net, image, trimaps)
+    for trimap, alpha, reach in zip(trimaps, found, (3, 4, 6), strict=True):
+        single = matte(net, image, trimap)[0]
+        assert alpha.equal(single)  # whatever the other frames of the batch are
+        assert alpha.equal(matte(net, image, trimap, strategy="local", reach=reach)[0])
+
+
 def test_strategies():
     plain, own = MODEL.net.architecture, random_net(small_config(attention_reach=2)).architecture
-    assert scope_of("exact", own) == Scope() and scope_of("auto", plain) == Scope()
-    assert scope_of("grid", own) == Scope(strided=True)
-    assert scope_of("auto", own) == Scope(reach=2, margin=default_margin(2))
-    assert scope_of("local", plain).reach == 3  # half of the 6 tokens that its tables were trained on
-    assert scope_of("local", own, reach=5, margin=0) == Scope(reach=5, margin=0)
+    assert scope_of("exact", own).of(9) == Scope() and scope_of("auto", plain).of(9) == Scope()
+    assert scope_of("grid", own).of(9) == Scope(strided=True)
+    assert scope_of("auto", own).of(9) == Scope(reach=2, margin=default_margin(2))
+    assert scope_of("auto", own).of(0) == Scope(reach=1, margin=default_margin(1))
+    assert scope_of("local", own, margin=5).of(0) == Scope(reach=1, margin=5)
+    assert {scope_of("local", plain).of(n).reach for n in range(9)} == {3}  # half of its tables' 6 tokens
+    assert {scope_of("local", own, reach=5, margin=0).of(n) for n in range(9)} == {Scope(reach=5, margin=0)}
+    assert scope_of("exact", own).alike((90, 90)) and scope_of("auto", own).alike((2, 2))
+    assert not scope_of("auto", own).alike((2, 3)) and not scope_of("local", own, margin=0).alike((2, 2))
     for given_, said in (({"reach": 0}, "reach is 0"), ({"reach": 1.5}, "reach is 1.5"), ({"margin": -1}, "margin")):
         with pytest.raises(ValueError, match=said):
             scope_of("local", own, **given_)

@@ -21,7 +21,8 @@ from .local import local_features
 from .macs import backbone_macs, local_macs
 from .model import MattingModel
 from .needed import tokens_by_block
-from .plan import Footprint, Plan
+from .plan import WHOLE, Footprint, Plan
+from .scope import Scope
 from .tiles import cover, features_seen
 
 
@@ -32,7 +33,7 @@ class Setting:
     Args:
         model: net and preprocessing.
         device: where.
-        footprint: of the net and the frames; its dtype is what the net computes in.
+        footprint: of the net and the frame that takes most; its dtype is what the net computes in.
         plan: sizes of bands, chunks and tiles, and how many frames run at once.
     """
 
@@ -50,11 +51,13 @@ class Frame:
         image: [H, W, 3] in 0..1.
         trimap: [H, W], with exactly 0 and 1 where it is known.
         out: [H, W], float32; only its unknown pixels are written.
+        scope: what global blocks attend to.
     """
 
     image: Tensor
     trimap: Tensor
     out: Tensor
+    scope: Scope = WHOLE
 
     @cached_property
     def unknown(self) -> Tensor:
@@ -71,7 +74,7 @@ def compute(setting: Setting, frames: Sequence[Frame], step: Callable[[float], N
 
     Args:
         setting: how; at most `plan.frames` frames run at once.
-        frames: of the footprint's size.
+        frames: of the footprint's size; those that run at once have one scope.
         step: called often with the share of the arithmetic that is done.
 
     Raises:
@@ -87,7 +90,7 @@ def compute(setting: Setting, frames: Sequence[Frame], step: Callable[[float], N
 
 def _compute_group(setting: Setting, frames: Sequence[Frame], step: Callable[[float], None]) -> None:
     net, preprocessing, plan = setting.model.net, setting.model.preprocessing, setting.plan
-    device, dtype, scope = setting.device, setting.footprint.dtype, setting.footprint.scope
+    device, dtype, scope = setting.device, setting.footprint.dtype, frames[0].scope
     shape = decoder_shape(net.architecture)
     contract = SizeContract(preprocessing.divisor)
     height, width = (contract.padded(length) for length in frames[0].trimap.shape)

@@ -10,24 +10,43 @@ from ..padding import SizeContract
 from ..trimap.known import known_areas
 from .decode import decoder_shape
 from .model import MattingModel, as_device
-from .needed import tokens_by_block
-from .scope import Scope
+from .needed import distance_to_known, tokens_by_block
+from .scope import Scope, ScopeRule
 from .tiles import features_seen
 
 
-def most_tokens(model: MattingModel, trimap: Tensor, scope: Scope) -> int:
-    """The largest number of tokens that a frame stores with limited reach, at least 1."""
+def frame_scope(rule: ScopeRule, trimap: Tensor, stride: int) -> Scope:
+    """The scope of a frame by its trimap [H, W]; `stride`: pixels on a token's side."""
+    if rule.least is None or rule.widest.reach is None:
+        return rule.widest
+    foreground, background = known_areas(trimap)
+    return rule.of(distance_to_known(foreground, background, stride, rule.least, rule.widest.reach))
+
+
+def widest_scope(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[Scope, int | None]:
+    """What the memory of any frame of trimaps [B, H, W] follows from.
+
+    Returns:
+        (the scope with the longest reach among the frames', the largest number of tokens that a frame stores, at least
+        1; None where all are stored).
+    """
+    if rule.widest.reach is None:
+        return rule.widest, None
     transformer, preprocessing = model.net.architecture.transformer, model.preprocessing
-    assert transformer is not None and scope.reach is not None
+    assert transformer is not None
     shape, contract = decoder_shape(model.net.architecture), SizeContract(preprocessing.divisor)
     grid = contract.padded(trimap.shape[1]) >> shape.levels, contract.padded(trimap.shape[2]) >> shape.levels
-    most = 1
+    widest, most = rule.of(0), 1
     for frame in trimap:
         foreground, background = known_areas(frame)
         needed = features_seen(~(foreground | background), grid, shape.levels)
-        if bool(needed.any()):
-            most = max(most, int(tokens_by_block(needed, transformer, scope.reach, scope.margin)[0].seen.sum()))
-    return most
+        if not bool(needed.any()):
+            continue
+        scope = frame_scope(rule, frame, 1 << shape.levels)
+        assert scope.reach is not None and widest.reach is not None
+        widest = scope if scope.reach > widest.reach else widest
+        most = max(most, int(tokens_by_block(needed, transformer, scope.reach, scope.margin)[0].seen.sum()))
+    return widest, most
 
 
 def place_of(

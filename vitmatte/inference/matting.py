@@ -13,12 +13,12 @@ from ..checks import check_number
 from ..steps import STEPS, of_frame, part
 from ..trimap.known import known_areas
 from .frames import Frame, Setting
-from .given import checked_frames, most_tokens, place_of
+from .given import checked_frames, frame_scope, place_of, widest_scope
 from .model import MattingModel
 from .plan import Footprint, Plan, footprint_of
 from .planning import make_plan
 from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory
-from .scope import Strategy, scope_of
+from .scope import ScopeRule, Strategy, scope_of
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,10 @@ def matte(
             a reach, with their tables as trained, and only tokens that unknown pixels can see are computed: time and
             memory follow the unknown area. "grid": they attend among every second token (Matte-Anything's). "auto":
             local where the net's configuration has an `attention_reach`, else exact.
-        reach: for local, in tokens; None for the net's own, see `scope.scope_of`.
+        reach: for local, in tokens; None for the net's own, which follows the width of each frame's unknown area (see
+            `scope.scope_of`).
         margin: for local, in tokens: those further than this from every token that an unknown pixel sees are left out;
-            None for `scope.default_margin`.
+            None for twice the reach.
         on_progress: called with (steps done, steps in all), also within a frame.
         on_frame: called with (number, matte [H, W]) of each frame in turn, as soon as it is done.
         check_interrupt: called often; what it raises ends the call.
@@ -95,7 +96,8 @@ class Job:
         trimap: [B, H, W].
         frames: mattes to make; image or trimap may be one for all.
         device: where the net runs.
-        footprint: of the net and a frame.
+        footprint: of the net and the frame that takes most.
+        rule: the scope of each frame.
     """
 
     model: MattingModel
@@ -104,10 +106,12 @@ class Job:
     frames: int
     device: torch.device
     footprint: Footprint
+    rule: ScopeRule
 
     def plan(self, memory_limit: int | None = None) -> Plan:
         """The fastest plan within a limit in bytes; MemoryLimitError where none keeps it."""
-        return make_plan(self.footprint, count=self.frames, memory_limit=memory_limit)
+        together = self.frames if self.rule.alike(self.footprint.grid) else 1
+        return make_plan(self.footprint, count=together, memory_limit=memory_limit)
 
 
 def prepare(
@@ -117,10 +121,11 @@ def prepare(
     """Checks everything that `matte` is given, once; arguments and errors are those of `matte`."""
     trimap, frames = checked_frames(image, trimap)
     where, precision = place_of(model, device, dtype)
-    scope = scope_of(strategy, model.net.architecture, reach=reach, margin=margin)
+    rule = scope_of(strategy, model.net.architecture, reach=reach, margin=margin)
+    scope, tokens = widest_scope(model, trimap, rule)
     footprint = footprint_of(model.net, image.shape[1], image.shape[2], precision, where.type, scope=scope,
-                             tokens=None if scope.reach is None else most_tokens(model, trimap, scope))
-    return Job(model, image, trimap, frames, where, footprint)
+                             tokens=tokens)
+    return Job(model, image, trimap, frames, where, footprint, rule)
 
 
 @torch.inference_mode()
@@ -145,7 +150,8 @@ def run(
         if check_interrupt is not None:
             check_interrupt()
         alpha[i] = settled = _settled(trimap[i % trimap.shape[0]])
-        frame = Frame(image[i % image.shape[0], ..., :3], settled, alpha[i])
+        scope = frame_scope(job.rule, settled, job.model.net.architecture.stride)
+        frame = Frame(image[i % image.shape[0], ..., :3], settled, alpha[i], scope)
         if not bool(frame.unknown.any()):
             known += [i] if settled.min() != settled.max() else []  # a subject may come and go
         else:

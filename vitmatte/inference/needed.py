@@ -15,6 +15,10 @@ from torch.nn import functional as F
 
 from ..model.config import TransformerConfig
 
+# Of the unknown tokens, the share that must see known ones of either side: an island of unknown far from the subject
+# need not widen the reach of the whole frame.
+SEEING = 0.95
+
 
 @dataclass(frozen=True)
 class BlockTokens:
@@ -54,6 +58,28 @@ def tokens_by_block(
         found.append(BlockTokens(wanted, attending, seen))
         wanted = seen
     return found[::-1]
+
+
+def distance_to_known(foreground: Tensor, background: Tensor, stride: int, least: int, most: int) -> int:
+    """How far the unknown tokens of a frame are from what is known on either side, in tokens.
+
+    Args:
+        foreground, background: bool [h, w], the known areas; what is neither is unknown.
+        stride: pixels on a token's side.
+        least, most: bounds of the answer.
+
+    Returns:
+        The least distance, in rows and in columns, within which the share SEEING of the unknown tokens finds a token
+        with known foreground and one with known background; `most` where there is none.
+    """
+    unknown = touched(~(foreground | background), stride)
+    sides = [grown(touched(area, stride), least) for area in (foreground, background)]
+    total = int(unknown.sum())
+    for distance in range(least, most):
+        if int((unknown & sides[0] & sides[1]).sum()) >= SEEING * total:
+            return distance
+        sides = [grown(area, 1) for area in sides]
+    return most
 
 
 def grown(mask: Tensor, by: int) -> Tensor:

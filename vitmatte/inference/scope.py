@@ -29,18 +29,50 @@ class Scope:
     margin: int | None = None
 
 
+@dataclass(frozen=True)
+class ScopeRule:
+    """How the scope of a frame follows from its trimap.
+
+    Args:
+        widest: the scope of a frame whose unknown area is as wide as can be; the only one where `least` is None.
+        least: the reach of a frame whose unknown area is a narrow band, in tokens. Between this and the widest reach, a
+            frame has the reach that its unknown area is wide (see `needed.distance_to_known`).
+        margin: as given by the caller; None: `default_margin` of the frame's reach.
+    """
+
+    widest: Scope
+    least: int | None = None
+    margin: int | None = None
+
+    def of(self, distance: int) -> Scope:
+        """The scope of a frame whose unknown tokens are so many tokens away from known ones."""
+        if self.least is None or self.widest.reach is None:
+            return self.widest
+        reach = min(self.widest.reach, max(self.least, distance))
+        return Scope(reach=reach, margin=default_margin(reach) if self.margin is None else self.margin)
+
+
+    def alike(self, grid: tuple[int, int]) -> bool:
+        """Whether all frames of a grid (H, W) have one function, so that they can be computed together."""
+        narrowest, across = self.of(0), max(grid) - 1
+        if narrowest.reach is None:
+            return True
+        return narrowest.reach >= across and (narrowest.margin is None or narrowest.margin >= across)
+
+
 def scope_of(
     strategy: Strategy, architecture: MattingConfig, *, reach: int | None = None, margin: int | None = None
-) -> Scope:
+) -> ScopeRule:
     """The scope that a strategy means for a net.
 
     Args:
         strategy: "exact", "grid", "local", or "auto": local where the net's configuration has an `attention_reach`,
             because it was trained so or is more accurate so, else exact, as it was published.
         architecture: the net's.
-        reach: for "local", in tokens; None for the net's own: its `attention_reach`, else half of the side that its
-            global blocks' tables were trained on.
-        margin: for "local", in tokens; None for `default_margin`.
+        reach: for "local", in tokens, the same for every frame. None: of a net with an `attention_reach`, as far as
+            the frame's unknown area is wide, from half of it to all; of others, half of the side that their global
+            blocks' tables were trained on.
+        margin: for "local", in tokens; None for `default_margin` of the frame's reach.
 
     Raises:
         ValueError: for another strategy, a reach or margin that is no whole number of at least 1 (margin: 0) or comes
@@ -56,11 +88,13 @@ def scope_of(
     if strategy != "local":
         if reach is not None or margin is not None:
             raise ValueError("reach and margin are for strategy 'local'; give that, or leave them out")
-        return Scope(strided=strategy == "grid")
+        return ScopeRule(Scope(strided=strategy == "grid"))
     if transformer is None:
         raise ValueError("strategy is 'local', but this net's backbone is another library's; expected exact or auto")
-    own = transformer.attention_reach or max(1, min(transformer.grid) // 2)
-    return Scope(reach=reach or own, margin=default_margin(own) if margin is None else margin)
+    own = transformer.attention_reach
+    widest = reach or own or max(1, min(transformer.grid) // 2)
+    least = max(1, own // 2) if own is not None and reach is None else None
+    return ScopeRule(Scope(reach=widest, margin=default_margin(widest) if margin is None else margin), least, margin)
 
 
 def default_margin(reach: int) -> int:
