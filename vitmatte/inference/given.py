@@ -11,7 +11,7 @@ from ..trimap.known import known_areas
 from .decode import decoder_shape
 from .model import MattingModel, as_device
 from .needed import distance_to_known, tokens_by_block
-from .scope import Scope, ScopeRule
+from .scope import FURTHER, Scope, ScopeRule
 from .tiles import features_seen
 
 
@@ -20,7 +20,8 @@ def frame_scope(rule: ScopeRule, trimap: Tensor, stride: int) -> Scope:
     if rule.least is None or rule.widest.reach is None:
         return rule.widest
     foreground, background = known_areas(trimap)
-    return rule.of(distance_to_known(foreground, background, stride, rule.least, rule.widest.reach))
+    least, most = (int(reach / FURTHER) for reach in (rule.least, rule.widest.reach))  # further changes nothing
+    return rule.of(distance_to_known(foreground, background, stride, least, most + 1))
 
 
 def widest_scope(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[Scope, int | None]:

@@ -74,8 +74,8 @@ def scope_of(
             because it was trained so or is more accurate so, else exact, as it was published.
         architecture: the net's.
         reach: for "local", in tokens, the same for every frame. None: of a net with an `attention_reach`, FURTHER
-            times as far as the frame's unknown area is wide, from half of it to all; of others, half of the side that their global
-            blocks' tables were trained on.
+            times as far as the frame's unknown area is wide, from half of it to all; of others, half of the side that
+            their global blocks' tables were trained on.
         margin: for "local", in tokens; None for `default_margin` of the frame's reach.
 
     Raises:
