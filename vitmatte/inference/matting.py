@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_number
+from ..refinement.refine import check_strength
 from ..steps import STEPS, of_frame, part
 from ..trimap.known import known_areas
 from .frames import Frame, Setting
@@ -17,10 +18,12 @@ from .given import checked_frames, most_tokens, place_of
 from .model import MattingModel
 from .plan import Footprint, Plan, footprint_of
 from .planning import make_plan
-from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory
+from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory, refine_with_retries
 from .scope import Strategy, scope_of
 
 log = logging.getLogger(__name__)
+
+NET_SHARE = 0.5  # of a frame's progress, where its matte is refined as well
 
 
 def matte(
@@ -32,6 +35,7 @@ def matte(
     strategy: Strategy = "auto",
     reach: int | None = None,
     margin: int | None = None,
+    refine: float = 0.0,
     on_progress: Callable[[int, int], None] | None = None,
     on_frame: Callable[[int, Tensor], None] | None = None,
     check_interrupt: Callable[[], None] | None = None,
@@ -58,6 +62,8 @@ def matte(
         reach: for local, in tokens; None for the net's own, see `scope.scope_of`.
         margin: for local, in tokens: those further than this from every token that an unknown pixel sees are left out;
             None for `scope.default_margin`.
+        refine: strength with which the net's alpha is then brought into line with the picture's colours, where the
+            trimap is unknown: 0 for not at all, 1 is usual; see `refine_matte`. It keeps the memory limit too.
         on_progress: called with (steps done, steps in all), also within a frame.
         on_frame: called with (number, matte [H, W]) of each frame in turn, as soon as it is done.
         check_interrupt: called often; what it raises ends the call.
@@ -77,7 +83,8 @@ def matte(
             this size takes. What a callback raises comes out as it is, and so does a lack of memory that neither
             smaller pieces nor the CPU could mend; the model stays as it was.
     """
-    job = prepare(model, image, trimap, strategy=strategy, reach=reach, margin=margin, device=device, dtype=dtype)
+    job = prepare(model, image, trimap, strategy=strategy, reach=reach, margin=margin, refine=refine, device=device,
+                  dtype=dtype)
     if memory_limit is not None:
         memory_limit = int(check_number("memory_limit", memory_limit, "a number of bytes"))
     policy = Policy(memory_limit, is_out_of_memory, free_memory)
@@ -96,6 +103,7 @@ class Job:
         frames: mattes to make; image or trimap may be one for all.
         device: where the net runs.
         footprint: of the net and a frame.
+        refine: strength of the refinement; 0 for none.
     """
 
     model: MattingModel
@@ -104,6 +112,7 @@ class Job:
     frames: int
     device: torch.device
     footprint: Footprint
+    refine: float = 0.0
 
     def plan(self, memory_limit: int | None = None) -> Plan:
         """The fastest plan within a limit in bytes; MemoryLimitError where none keeps it."""
@@ -112,15 +121,17 @@ class Job:
 
 def prepare(
     model: MattingModel, image: Tensor, trimap: Tensor, *, strategy: Strategy = "auto", reach: int | None = None,
-    margin: int | None = None, device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+    margin: int | None = None, refine: float = 0.0, device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Job:
     """Checks everything that `matte` is given, once; arguments and errors are those of `matte`."""
+    refine = check_strength("refine", refine)
     trimap, frames = checked_frames(image, trimap)
     where, precision = place_of(model, device, dtype)
     scope = scope_of(strategy, model.net.architecture, reach=reach, margin=margin)
     footprint = footprint_of(model.net, image.shape[1], image.shape[2], precision, where.type, scope=scope,
                              tokens=None if scope.reach is None else most_tokens(model, trimap, scope))
-    return Job(model, image, trimap, frames, where, footprint)
+    return Job(model, image, trimap, frames, where, footprint, refine)
 
 
 @torch.inference_mode()
@@ -154,7 +165,12 @@ def run(
             count = len(waiting)
             step = of_frame(i + 1 - count, frames, on_progress, check_interrupt, count=count)
             last = 1 - 1 / (count * STEPS)  # the last step is told below, once the mattes are there
-            setting = compute_with_retries(setting, waiting, part(step, 0, last), policy)
+            net = NET_SHARE * last if job.refine else last
+            setting = compute_with_retries(setting, waiting, part(step, 0, net), policy)
+            for k, frame in enumerate(waiting if job.refine else ()):
+                share = (last - net) / count
+                refine_with_retries(setting, frame, job.refine, part(step, net + k * share, net + (k + 1) * share),
+                                    policy)
             waiting = []
         if waiting:
             continue
