@@ -45,9 +45,9 @@ class ViTMatteMatting(io.ComfyNode):
                             "fastest.")),
                 io.Float.Input(
                     "refine", default=0.0, min=0.0, max=100.0, step=0.1, round=0.001, optional=True,
-                    tooltip="How far the matte is brought into line with the picture's colours afterwards, where the "
-                            "trimap is unknown: 0 = not at all, 1 = usual, more = follows the colours more and the "
-                            "model less. It takes about as long again."),
+                    tooltip="Afterwards brings the matte into line with the picture's colours where the trimap is "
+                            "unknown: 0 = not at all, 1 = usual, more = follows the colours more and the model less. "
+                            "Fine strands become sharper; it takes about as long again."),
             ],
             outputs=[io.Mask.Output("alpha", display_name="alpha", tooltip="The matte, 1 = opaque subject.")],
         )
