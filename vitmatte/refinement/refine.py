@@ -20,7 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..checks import check_number, check_picture
+from ..checks import as_device, check_number, check_picture
 from ..steps import Step, ignore, of_frame, part, strips
 from ..trimap.known import known_areas
 from .blocks import blocks_in, occupied_blocks, rectangles
@@ -61,7 +61,8 @@ def refine_matte(
             others.
         strength: 0 for the matte as it is, 1 for what was best on validation composites; up to 100. Twice the strength
             gives the colours twice the weight against the matte.
-        tolerance: root mean square of alpha's error in a tile against the exact solution, above 0.
+        tolerance: root mean square of alpha's error in a tile against the exact solution, above 0. Below 1e-5 the
+            rounding of float32 is larger: with alpha in float64 it is computed in float64, where the device has it.
         memory_limit: bytes that may be taken besides the tensors given and the result, at least 16 MiB; None for
             256 MiB. Less is slower, and the same within the tolerance.
         device: where it is computed; None for where the picture is.
@@ -69,8 +70,8 @@ def refine_matte(
         check_interrupt: called as often; what it raises ends the call.
 
     Returns:
-        [B, H, W] on the image's device, float64 if alpha is and else float32: exactly 0 and 1 where the trimap is
-        known, and where it is unknown the solution, of which what lies outside of 0..1 is brought to 0 and 1.
+        [B, H, W] float32 on the image's device: exactly 0 and 1 where the trimap is known, and where it is unknown the
+        solution, of which what lies outside of 0..1 is brought to 0 and 1.
 
     Raises:
         TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
@@ -86,14 +87,14 @@ def refine_matte(
     limit = MEMORY if memory_limit is None else check_number("memory_limit", memory_limit, "a number of bytes")
     if limit < MIN_MEMORY:
         raise ValueError(f"memory_limit is {memory_limit} bytes; a refinement takes at least {MIN_MEMORY}")
+    where = as_device(device) or image.device
     frames = counts.pop() if counts else 1
-    kind = torch.float64 if alpha.dtype == torch.float64 else torch.float32
-    result = torch.empty(frames, *image.shape[1:3], dtype=kind, device=image.device)
+    result = torch.empty(frames, *image.shape[1:3], dtype=torch.float32, device=image.device)
     for i in range(frames):
         step = of_frame(i, frames, on_progress, check_interrupt)
         refine_frame(image[i % len(image), ..., :3], alpha[i % len(alpha)].to(image.device),
                      trimap[i % len(trimap)].to(image.device), result[i], strength=strength, tolerance=tolerance,
-                     memory_limit=int(limit), device=torch.device(device or image.device), step=step)
+                     memory_limit=int(limit), device=where, step=step)
     return result
 
 
@@ -115,28 +116,27 @@ def refine_frame(
     Args:
         image: [H, W, 3].
         alpha, trimap: [H, W], on the image's device.
-        out: [H, W], filled with the result; not alpha itself.
+        out: [H, W], float32, filled with the result; not alpha itself.
     """
     step(0)
     unknown = torch.empty(trimap.shape, dtype=torch.bool, device=image.device)
+    now = torch.empty_like(out, dtype=torch.float64) if alpha.dtype == torch.float64 else out
     for rows in strips(len(trimap), lambda _: step(0)):
         foreground, background = known_areas(trimap[rows])
         unknown[rows] = ~(foreground | background)
-        out[rows] = alpha[rows]
-        out[rows].masked_fill_(background, 0.0).masked_fill_(foreground, 1.0)
-    if strength == 0 or not bool(unknown.any()):
-        step(1)
-        return
-    problem = Problem(image, alpha, unknown, DATA / strength, LEAST, tolerance)
-    _solve_tiles(problem, out, memory_limit, device, part(step, 0, 0.99))
+        now[rows] = alpha[rows]
+        now[rows].masked_fill_(background, 0.0).masked_fill_(foreground, 1.0)
+    if strength > 0 and bool(unknown.any()):
+        problem = Problem(image, alpha, unknown, DATA / strength, LEAST, tolerance)
+        _solve_tiles(problem, now, memory_limit, device, part(step, 0, 0.99))
     for rows in strips(len(out), lambda _: step(0.99)):
-        torch.where(unknown[rows], out[rows].clamp(0, 1), out[rows], out=out[rows])
+        out[rows] = now[rows].clamp(0, 1)
     step(1)
 
 
-def _solve_tiles(problem: Problem, out: Tensor, memory_limit: int, device: torch.device, step: Step) -> None:
-    """Adds to the matte `out` what the problem's solution differs by, tile by tile."""
-    kind = torch.float64 if out.dtype == torch.float64 and device.type != "mps" else torch.float32
+def _solve_tiles(problem: Problem, alpha: Tensor, memory_limit: int, device: torch.device, step: Step) -> None:
+    """Adds to a matte [H, W] what the problem's solution differs by, tile by tile."""
+    kind = torch.float64 if alpha.dtype == torch.float64 and device.type != "mps" else torch.float32
     sizes = Sizes.within(memory_limit, kind, device)
     occupied = occupied_blocks(problem.unknown)
     tiles = rectangles(occupied, sizes.tile, OVERLAP)
@@ -148,9 +148,9 @@ def _solve_tiles(problem: Problem, out: Tensor, memory_limit: int, device: torch
             begin, end = ((2 - 0.5**number + k * 0.5**number / len(tiles)) - 1 for k in (i, i + 1))
             here = part(step, begin, end) if len(tiles) > 1 else step
             blocks = blocks_in(occupied, rectangle.grown(overlap, *occupied.shape), device)
-            tile = tile_of(problem, out, blocks, kind, sizes, part(here, 0, 0.1))
+            tile = tile_of(problem, alpha, blocks, kind, sizes, part(here, 0, 0.1))
             found, gained = solve(tile, problem, part(here, 0.1, 1))
-            add_to(out, tile, found)
+            add_to(alpha, tile, found)
             lowered, pixels = lowered + gained, pixels + tile.pixels
         if len(tiles) == 1 or lowered <= problem.allowed * pixels:
             return
