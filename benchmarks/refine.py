@@ -3,12 +3,10 @@
     python -m benchmarks.refine accuracy --recipe RECIPE [--size 320] [--count 104] [--data .001 .003 .01] MODEL ...
     python -m benchmarks.refine accuracy --pictures IMAGES TRIMAPS ALPHAS [--data .003] MODEL ...
     python -m benchmarks.refine cost [--megapixels 1 4 12] [--unknown .1] [--photo pictures/portrait.jpg]
-    python -m benchmarks.refine crops --to FOLDER [--model MODEL]
 
 Accuracy: pictures, methods and figures are those of `benchmarks.accuracy`, with a row for the net's matte ("off") and
 for each weight of the data. The weight is chosen on composites of validation pictures alone. Cost: a photograph and a
-disc's edge as the unknown area, so wide that it takes a share of the picture; each case in a process of its own. Crops:
-of the pictures that come with the pack, at 100 %.
+disc's edge as the unknown area, so wide that it takes a share of the picture; each case in a process of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +15,8 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +24,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from vitmatte import cut_out, load_model, make_trimap, matte, refine_matte
-from vitmatte.compositing.blend import colour, composite
-from vitmatte.pictures.reading import read_image, read_mask
-from vitmatte.pictures.writing import write_image
+from vitmatte import load_model, matte, refine_matte
+from vitmatte.pictures.reading import read_image
 from vitmatte.refinement.refine import DATA
 
 from .accuracy import Method, by_model, by_pymatting, compare, composites, pictures, report
-from .measure import Peak, machine, seconds
+from .measure import Peak, machine
 from .reach import disc
 
 PICTURES = Path(__file__).parents[1] / "pictures"
-# Photograph, mask, the trimap's options, and top left corners of what is shown of it.
-SHOWN: list[tuple[str, str, dict[str, Any], list[tuple[int, int]]]] = [
-    ("portrait.jpg", "portrait-mask.png", {"inner": 20, "outer": 30, "strands": 0}, [(20, 400), (40, 250)]),
-    ("lemur.jpg", "lemur-mask.png", {"inner": 15, "outer": 25, "strands": 0}, [(60, 360), (150, 150)]),
-]
-CROP = 240  # pixels a side
 
 
 def once(method: Method) -> Method:
@@ -94,17 +85,22 @@ def scene(case: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     return image.permute(0, 2, 3, 1).contiguous(), disc(side, case["unknown"] * side / (2 * np.pi * 0.35))
 
 
+def processor_seconds(call: Callable[[], Any]) -> float:
+    """Of all threads, which other work on the machine does not add to."""
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
 def one_case(case: dict[str, Any]) -> None:
     """Prints seconds of net and refinement, and the refinement's peak memory, as JSON."""
     model, (image, trimap) = load_model(), scene(case)
     matte(model, image[:, :64, :64], torch.full((64, 64), 0.5), refine=1)
     found: list[torch.Tensor] = []
-    net = seconds(lambda: found.append(matte(model, image, trimap, strategy=case["strategy"])), "cpu")
-    steps: list[int] = []
+    net = processor_seconds(lambda: found.append(matte(model, image, trimap, strategy=case["strategy"])))
     with Peak("cpu") as peak:
-        spent = seconds(lambda: refine_matte(image, found[0], trimap, memory_limit=case["limit"],
-                                             check_interrupt=lambda: steps.append(1)), "cpu")
-    print(json.dumps({"net": net, "refinement": spent, "mebi": peak.bytes / 2**20, "calls": len(steps),
+        spent = processor_seconds(lambda: refine_matte(image, found[0], trimap, memory_limit=case["limit"]))
+    print(json.dumps({"net": net, "refinement": spent, "mebi": peak.bytes / 2**20,
                       "unknown": float((trimap == 0.5).float().mean())}))
 
 
@@ -120,7 +116,7 @@ def cost(options: argparse.Namespace) -> None:
     if options.case:
         one_case(json.loads(options.case))
         return
-    print(machine("cpu"))
+    print(f"{machine('cpu')}; seconds of processor time")
     print("\n| megapixels | unknown | strategy | memory limit, MiB | net | refinement | ratio | refinement's memory |\n"
           "|---:|---:|---|---:|---:|---:|---:|---:|")
     for megapixels in options.megapixels:
@@ -131,23 +127,6 @@ def cost(options: argparse.Namespace) -> None:
             print(f"| {megapixels:g} | {got['unknown']:.1%} | {options.strategy} | {limit} | {got['net']:.2f} s | "
                   f"{got['refinement']:.2f} s | {got['refinement'] / got['net']:.2f} | {got['mebi']:.0f} MiB |",
                   flush=True)
-
-
-def crops(options: argparse.Namespace) -> None:
-    """Writes for each crop one picture: photograph, matte, refined matte, and both before a strong colour."""
-    model = load_model(options.model)
-    for name, mask, radii, corners in SHOWN:
-        image, rough = read_image(PICTURES / name), read_mask(PICTURES / mask)
-        trimap = make_trimap(rough, **radii)
-        mattes = [matte(model, image, trimap, refine=strength) for strength in options.strengths]
-        behind = colour("#1e5ab4")
-        columns = [image]
-        for alpha in mattes:
-            columns += [alpha[..., None].expand(-1, -1, -1, 3),
-                        composite(cut_out(image, alpha)[..., :3], alpha, behind)]
-        for i, (top, left) in enumerate(corners):
-            shown = [column[:, top:top + CROP, left:left + CROP] for column in columns]
-            write_image(options.to / f"{Path(name).stem}-{i}.png", torch.cat(shown, dim=2)[0])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -174,11 +153,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     timed.add_argument("--limits", type=int, nargs="+", default=[256], metavar="MIB")
     timed.add_argument("--photo", type=Path, default=PICTURES / "portrait.jpg")
     timed.add_argument("--case", help=argparse.SUPPRESS)
-    shown = commands.add_parser("crops")
-    shown.set_defaults(run=crops)
-    shown.add_argument("--to", type=Path, required=True)
-    shown.add_argument("--model", default="vitmatte-tiny")
-    shown.add_argument("--strengths", type=float, nargs="+", default=[0, 1])
     options = parser.parse_args(arguments)
     options.run(options)
 

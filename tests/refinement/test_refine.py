@@ -7,13 +7,17 @@ themselves; a system whose smallest eigenvalue is at least d then moves by up to
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from paths import SUPPORT
 from rounding import U
 
 from vitmatte import refine_matte
@@ -307,3 +311,15 @@ def test_what_is_refused(change, error, said):
     given = {"image": torch.rand(2, 8, 9, 3), "alpha": torch.rand(2, 8, 9), "trimap": torch.rand(2, 8, 9)}
     with pytest.raises(error, match=said):
         refine_matte(**{**given, **change})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's high-water mark")
+@pytest.mark.parametrize("case", [{"height": 400, "width": 600, "share": 0.7, "limit": 16 * 2**20},
+                                  {"height": 600, "width": 800, "share": 1.0, "limit": 64 * 2**20}],
+                         ids=lambda case: f"{case['limit'] // 2**20} MiB")
+def test_the_peak_keeps_the_limit(case):
+    """Besides the result and what is unknown; the first is cut into tiles."""
+    command = [sys.executable, str(SUPPORT / "peak_refine.py"), json.dumps(case)]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["measured"]
+    assert found <= 1.1 * case["limit"] + (4 + 1) * case["height"] * case["width"] + 2**20
