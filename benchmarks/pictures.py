@@ -31,6 +31,7 @@ PRODUCT = "Product photo on transparent background (ViTMatte matting)"
 SEGMENTED = "Refine a SAM mask (ViTMatte matting)"
 SCREEN = "Green screen keying without spill (ViTMatte matting)"
 TRIMAP = ("inner", "outer", "unit", "invert", "low", "high", "fill_holes", "remove_specks", "strands")
+CROP = 210  # pixels a side
 GAP, WIDTH, QUALITY = 8, 1000, 82  # pixels between two pictures and of all of them at most (see WIDTHS); of the JPEG
 
 
@@ -46,10 +47,10 @@ def settings(workflow: str) -> dict[str, object]:
     return dict(zip(TRIMAP, values, strict=True))
 
 
-def alpha_of(workflow: str, image: Tensor, mask: Tensor) -> Tensor:
+def alpha_of(workflow: str, image: Tensor, mask: Tensor, refine: float = 0) -> Tensor:
     """[1, H, W], with that workflow's trimap."""
     trimap = make_trimap(mask, image=image, **settings(workflow))  # type: ignore[arg-type]
-    return matte(load_model("vitmatte-tiny"), image, trimap)
+    return matte(load_model("vitmatte-tiny"), image, trimap, refine=refine)
 
 
 def checkerboard(height: int, width: int, side: int = 16) -> Tensor:
@@ -111,9 +112,23 @@ def hair() -> list[Tensor]:
     return [torch.cat(column, dim=1) for column in columns]
 
 
+def strands() -> list[Tensor]:
+    """Columns: photograph, mattes without and with the refinement, cut-outs of both. Rows: the portrait, the plant."""
+    columns: list[list[Tensor]] = [[] for _ in range(5)]
+    for name, mask, workflow, top, left in (("portrait.jpg", "portrait-mask.png", PORTRAIT, 10, 410),
+                                            ("plant.jpg", "plant-mask.png", PRODUCT, 60, 60)):
+        image, rough = example(name), read_mask(ROOT / "pictures" / mask)
+        mattes = [alpha_of(workflow, image, rough, refine) for refine in (0, 1)]
+        shown = [image, *(alpha[..., None].expand(-1, -1, -1, 3) for alpha in mattes),
+                 *(replace_background(image, alpha, colour("#1e5ab4")) for alpha in mattes)]
+        for column, picture in zip(columns, shown, strict=True):
+            column.append(picture[:, top:top + CROP, left:left + CROP])
+    return [torch.cat(column, dim=1) for column in columns]
+
+
 PICTURES = {"portrait": steps, "portrait-lake": portrait, "plant-cutout": product, "lemur-refined": refined,
-            "green-screen-lake": screen, "hair-colours": hair}
-WIDTHS = {"portrait": 1832}
+            "green-screen-lake": screen, "hair-colours": hair, "refined-strands": strands}
+WIDTHS = {"portrait": 1832, "refined-strands": 1100}
 
 
 def beside(pictures: list[Tensor], most: int) -> Image.Image:

@@ -96,12 +96,13 @@ class HostedModel:
         self.patcher = patcher(self.model.net, load_device=device, offload_device=management.unet_offload_device())
 
     @plain_errors()
-    def matte(self, image: Tensor, trimap: Tensor, *, strategy: Strategy, memory_limit: int) -> Tensor:
+    def matte(self, image: Tensor, trimap: Tensor, *, strategy: Strategy, memory_limit: int,
+              refine: float) -> Tensor:
         """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button; see there. `memory_limit` is
         in MB here; 0 is none."""
         device = self.patcher.load_device
         model = replace(self.model, net=self.patcher.model)
-        job = prepare(model, image, trimap, strategy=strategy, device=device, dtype=self.dtype)
+        job = prepare(model, image, trimap, strategy=strategy, refine=refine, device=device, dtype=self.dtype)
         footprint = job.footprint
         try:
             plan = job.plan(memory_limit * MEBI or None)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vitmatte import cut_out, estimate_foreground, make_trimap, replace_background, steps
+from vitmatte import cut_out, estimate_foreground, make_trimap, refine_matte, replace_background, steps
 from vitmatte.compositing import blend
 from vitmatte.compositing.blend import fit
 from vitmatte.compositing.overlay import tint
@@ -29,6 +29,7 @@ CALLS = {
     "foreground": lambda **how: estimate_foreground(IMAGE, ALPHA, **how),
     "cut-out": lambda **how: cut_out(IMAGE, ALPHA, despill="green", **how),
     "background": lambda **how: replace_background(IMAGE, ALPHA, IMAGE[:, :90], linear=True, **how),
+    "refinement": lambda **how: refine_matte(IMAGE, ALPHA, ALPHA, **how),
     "tint": lambda **how: tint(IMAGE, ALPHA, **how),
 }
 

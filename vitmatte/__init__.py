@@ -20,6 +20,7 @@ from .huggingface.vitdet import VitDetBackbone, VitDetModel
 from .huggingface.vitdet_config import VitDetConfig
 from .inference.matting import matte
 from .inference.model import MattingModel, load_model
+from .refinement.refine import refine_matte
 from .trimap.make import make_trimap
 from .version import __version__ as __version__
 from .weights.download import DownloadError, download
@@ -48,5 +49,6 @@ __all__ = [
     "load_net",
     "make_trimap",
     "matte",
+    "refine_matte",
     "replace_background",
 ]

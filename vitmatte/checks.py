@@ -55,6 +55,14 @@ def check_number(name: str, value: object, what: str = "a number of pixels, 0 or
     return number
 
 
+def as_device(device: torch.device | str | None) -> torch.device | None:
+    """The device of that name; ValueError unless torch knows such."""
+    try:
+        return None if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device is {device!r}: {str(error).splitlines()[0]}") from error
+
+
 def check_tensor(value: object, name: str) -> None:
     """Raises TypeError unless `value` is a dense tensor, and ValueError for one without values (device "meta")."""
     if not isinstance(value, Tensor):

@@ -12,6 +12,9 @@ from paths import PORTRAIT, ROOT
 from paths import PORTRAIT_MASK as MASK
 from PIL import Image
 
+from vitmatte import make_trimap, refine_matte
+from vitmatte.pictures.reading import read_image, read_mask
+
 
 @pytest.fixture
 def photos(tmp_path):
@@ -48,6 +51,17 @@ def test_trimap_then_cutout_equals_mask_then_cutout(photos):
     assert run("cutout", photo, "--trimap", photos / "t.png", "-o", photos / "1.png") == 0
     assert run("cutout", photo, "--mask", mask, "-o", photos / "2.png", "--inner", 5, "--outer", 7.5) == 0
     assert (np.array(Image.open(photos / "1.png")) == np.array(Image.open(photos / "2.png"))).all()
+
+
+def test_refine(photos):
+    photo, mask = photos / "photos/a.jpg", photos / "masks/a.png"
+    for name, options in {"plain": [], "off": ["--refine", 0], "one": ["--refine", 1]}.items():
+        assert run("cutout", photo, "--mask", mask, "-o", photos / "o.png", "--alpha", photos / f"{name}.png",
+                   *options) == 0
+    plain, off, one = (read_mask(photos / f"{name}.png") for name in ("plain", "off", "one"))
+    assert off.equal(plain)
+    expected = refine_matte(read_image(photo), plain, make_trimap(read_mask(mask)))
+    assert not one.equal(plain) and (one - expected).abs().max() < 0.01
 
 
 def test_folders(photos, capsys):
@@ -153,6 +167,8 @@ def test_models(tmp_path, capsys):
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "#12"], 1, "expected #RRGGBB"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--reach", "6"], 1, "are for strategy 'local'"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--memory-limit", "1"], 1, "--memory-limit is 1 MB"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--refine", "-1"], 1, "--refine is -1.0; expected"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--refine", "strong"], 2, "invalid float"),
     (["--version"], 0, ""),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--model", "huge"], 1, "no model 'huge'"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--device", "abacus"], 1, "device 'abacus'"),

@@ -66,6 +66,8 @@ def test_straight_from_a_model(folders):
     (["--pred", "few", "--whole"], "for 1 of 2 mattes: dog"),
     (["--pred", "other", "--whole"], "cat.png: found is (10, 10)"),
     (["--pred", "pred", "--image", "image", "--whole"], "--image is for --model"),
+    (["--pred", "pred", "--whole", "--refine", "1"], "--refine is for --model"),
+    (["--pred", "pred", "--whole", "--refine", "-1"], "--refine is -1.0; expected a number from 0"),
 ])
 def test_what_is_wrong_is_named(folders, capsys, arguments, message):
     writing.write_matte(folders / "few" / "cat.png", torch.zeros(32, 40))

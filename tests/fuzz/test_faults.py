@@ -20,7 +20,7 @@ from rounding import ALPHA
 from test_tensors import MODEL
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vitmatte import cut_out, estimate_foreground, load_model, make_trimap, matte, replace_background
+from vitmatte import cut_out, estimate_foreground, load_model, make_trimap, matte, refine_matte, replace_background
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGE = torch.rand(3, 70, 50, 3, generator=GENERATOR)
@@ -29,6 +29,8 @@ TRIMAP[1] = 1.0  # one frame without anything to do
 CALLS: dict[str, Callable[[], torch.Tensor]] = {
     "matte": lambda: matte(MODEL, IMAGE, TRIMAP),
     "grid": lambda: matte(MODEL, IMAGE, TRIMAP, strategy="grid"),
+    "refined": lambda: matte(MODEL, IMAGE, TRIMAP, refine=0.1),
+    "refine_matte": lambda: refine_matte(IMAGE, IMAGE[..., 0], TRIMAP, strength=0.1),
     "make_trimap": lambda: make_trimap(TRIMAP, inner=2, outer=3, image=IMAGE, strands=3, fill_holes=5),
     "estimate_foreground": lambda: estimate_foreground(IMAGE, TRIMAP),
     "cut_out": lambda: cut_out(IMAGE, TRIMAP, despill="green"),

@@ -139,6 +139,7 @@ WORDS = {"--inner": ["0", "2.5", "1e3", "-1", "nan"], "--outer": ["0", "3", "inf
          "--high": ["1", "0.5", "0.1"], "--unit": ["pixels", "percent"], "--strands": ["0", "5"],
          "--fill-holes": ["0", "7"], "--background": ["#00ff00", "#nonsense"], "--fit": FITS,
          "--colours": ["picture", "estimated"], "--despill": ["green"], "--strategy": ["exact", "grid"],
+         "--refine": ["0", "1", "-2", "1e9"],
          "--memory-limit": ["500", "nan", "inf", "-3", "0.001"], "--device": ["cpu", "auto", "meta", "abacus"],
          "--precision": ["fp32", "bf16"], "--normalization": ["hub"]}
 

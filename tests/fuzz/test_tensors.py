@@ -24,6 +24,7 @@ from vitmatte import (
     load_model,
     make_trimap,
     matte,
+    refine_matte,
     replace_background,
 )
 from vitmatte.checks import TOLERANCE
@@ -194,6 +195,34 @@ def test_estimate_foreground(pair, both):
         assert part.equal(expected), "differs from that of contiguous tensors"
         sure = (frames.float().clamp(0, 1) == 1 - which).expand(count, -1, -1)
         assert part[sure].equal(picture.expand(count, -1, -1, -1)[sure])
+
+
+@drawn(25)
+@given(pairs("trimap", levels=True), st.data(), SOUND, st.sampled_from([0, 0.05, 1, np.float32(1), -1, "1", None]))
+def test_refine_matte(pair, data, sound, strength):
+    image, trimap = pair
+    height, width = data.draw(sides(sound)), data.draw(sides(sound))
+    size = image.plain.shape[1:3] if image.plain is not None and sound else (height, width)
+    alpha = data.draw(planes("alpha", data.draw(counts(sound)), *size, sound=sound))
+    wrong = [*image.wrong, *alpha.wrong, *trimap.wrong, *misfit(image, alpha, "alpha"),
+             *misfit(image, trimap, "trimap")]
+    planes_of = [plane.plain if plane.plain is None or plane.plain.ndim == 3 else plane.plain[None]
+                 for plane in (alpha, trimap)]
+    numbers = {len(x) for x in (image.plain, *planes_of) if x is not None} - {1}
+    if len(numbers) > 1:
+        wrong.append(r"expected as many, or one of")
+    if strength in (-1, "1", None):
+        wrong.append("strength is ")
+    how = {"strength": strength}
+    found = outcome(lambda: refine_matte(image.value, alpha.value, trimap.value, **how),
+                    [image.value, alpha.value, trimap.value], wrong)
+    if found is None:
+        return
+    frames = planes_of[1]
+    check_result(found, (max(numbers, default=1), *frames.shape[1:]))
+    sure = frames.float().expand_as(found)
+    assert bool((found[sure >= 1 - TOLERANCE] == 1).all()) and bool((found[sure <= TOLERANCE] == 0).all())
+    assert found.equal(refine_matte(image.plain, alpha.plain, trimap.plain, **how)), "differs from contiguous tensors"
 
 
 @drawn(40)
@@ -380,6 +409,8 @@ IMAGE = torch.rand(2, 40, 33, 3, generator=torch.Generator().manual_seed(1))
 PLANE = (torch.rand(2, 40, 33, generator=torch.Generator().manual_seed(2)) * 3).floor() / 2
 CALLS = {
     "matte": lambda: matte(MODEL, IMAGE, PLANE),
+    "refined": lambda: matte(MODEL, IMAGE, PLANE, refine=0.1),
+    "refine_matte": lambda: refine_matte(IMAGE, IMAGE[..., 0], PLANE, strength=0.1),
     "make_trimap": lambda: make_trimap(PLANE, inner=2, outer=3, image=IMAGE, strands=3),
     "estimate_foreground": lambda: estimate_foreground(IMAGE, PLANE),
     "cut_out": lambda: cut_out(IMAGE, PLANE),

@@ -22,13 +22,15 @@ WINGS: dict[str, set[str]] = {
     "trimap": set(),
     "pictures": set(),
     "evaluation": {"trimap"},
+    "refinement": {"trimap"},
     "compositing": {"trimap"},
     "weights": {"model"},
-    "inference": {"model", "trimap", "weights"},
+    "inference": {"model", "refinement", "trimap", "weights"},
     "export": {"inference", "model", "trimap", "weights"},
     "huggingface": {"inference", "model", "weights"},
     "training": {"evaluation", "inference", "model", "pictures", "trimap", "weights"},
-    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "training", "trimap", "weights"},
+    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "refinement", "training", "trimap",
+            "weights"},
 }
 # What gathers names or starts the command line, and may use every wing.
 TOP = {"vitmatte", "vitmatte.__main__"}

@@ -64,8 +64,8 @@ def chain(example: str, trimap: dict, prefix: str, *, strands: bool, frames: int
     picture = (PHOTO, 0)
     loader = (MODEL, "ViTMatteModelLoader", 110, {}, {})
     first = [(PHOTO, "ViTMatteExample", 290, {}, {"picture": example, "frames": frames})]
-    third = [("matte", "ViTMatteMatting", 330, {"model": (MODEL, 0), "image": picture, "trimap": ("trimap", 0)}, {}),
-             ("look", "ViTMatteTrimapPreview", 310, {"image": picture, "trimap": ("trimap", 0)}, {})]
+    third = [("matte", "ViTMatteMatting", 354, {"model": (MODEL, 0), "image": picture, "trimap": ("trimap", 0)}, {}),
+             ("look", "ViTMatteTrimapPreview", 286, {"image": picture, "trimap": ("trimap", 0)}, {})]
     if cut:
         first = [("note", "MarkdownNote", 310, {}, None), *first, loader]
         made = ("cut", "ViTMatteForeground", 380, {"image": picture, "alpha": ("matte", 0)}, {"despill": despill})
@@ -101,7 +101,7 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
               {"inner": 1.5, "outer": 2.5, "unit": "% of subject size", "low": 0.5, "high": 0.5, "strands": 3.0,
                "fill_holes": 200, "remove_specks": 200})],
             [(MODEL, "ViTMatteModelLoader", 110, {}, {}),
-             ("matte", "ViTMatteMatting", 310,
+             ("matte", "ViTMatteMatting", 334,
               {"model": (MODEL, 0), "image": (PHOTO, 0), "trimap": ("trimap", 0)}, {}),
              ("look", "ViTMatteTrimapPreview", 300, {"image": (PHOTO, 0), "trimap": ("trimap", 0)}, {})],
             [("cut", "ViTMatteForeground", 390, {"image": (PHOTO, 0), "alpha": ("matte", 0)}, {}),
@@ -165,7 +165,7 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
             [("trimap", "ViTMatteTrimap", 570, {"mask": (MASK, 0), "image": ("parts", 0)},
               {"inner": 2.0, "outer": 2.5, "unit": "% of subject size", "fill_holes": 200, "remove_specks": 200}),
              ("look", "ViTMatteTrimapPreview", 240, {"image": ("parts", 0), "trimap": ("trimap", 0)}, {})],
-            [("matte", "ViTMatteMatting", 180,
+            [("matte", "ViTMatteMatting", 204,
               {"model": (MODEL, 0), "image": ("parts", 0), "trimap": ("trimap", 0)}, {}),
              ("cut", "ViTMatteReplaceBackground", 260, {"image": ("parts", 0), "alpha": ("matte", 0)},
               {"colour": "#00b140"}),
@@ -245,7 +245,7 @@ def blueprint() -> dict:
     """Picture and rough mask to cut-out, matte and a preview of the trimap, as one node of the node library."""
     columns = [
         [("model", "ViTMatteModelLoader", 110, {}, {}), ("trimap", "ViTMatteTrimap", 640, {}, {})],
-        [("matte", "ViTMatteMatting", 390, {"model": ("model", 0), "trimap": ("trimap", 0)}, {}),
+        [("matte", "ViTMatteMatting", 414, {"model": ("model", 0), "trimap": ("trimap", 0)}, {}),
          ("look", "ViTMatteTrimapPreview", 350, {"trimap": ("trimap", 0)}, {})],
         [("cut", "ViTMatteForeground", 400, {"alpha": ("matte", 0)}, {})],
     ]

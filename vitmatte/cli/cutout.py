@@ -30,6 +30,7 @@ from ..pictures.writing import (
     write_image,
     write_matte,
 )
+from ..refinement.refine import check_strength
 from ..weights.released import BUNDLED
 from . import trimap_options
 from .batch import Job, add_skipping, check_results, jobs_of, run_jobs, without_existing
@@ -71,6 +72,9 @@ def register(commands: Any) -> argparse.ArgumentParser:
                              "is unknown; grid: among every second one; auto: local where the model was made for it, "
                              "else exact (default: %(default)s)")
     cutout.add_argument("--reach", type=int, metavar="TOKENS", help="of local attention (default: the model's own)")
+    cutout.add_argument("--refine", type=float, default=0.0, metavar="STRENGTH",
+                        help="bring the matte into line with the photograph's colours where the trimap is unknown: "
+                             "0 not at all, 1 usual, more follows the colours more (default: %(default)g)")
     cutout.add_argument("--memory-limit", type=float, metavar="MB",
                         help="what a picture's matte may take besides the model and the pictures themselves; less is "
                              "slower, never smaller")
@@ -82,6 +86,7 @@ def register(commands: Any) -> argparse.ArgumentParser:
 def _cutout(options: argparse.Namespace) -> int:
     if options.memory_limit is not None:
         check_number("--memory-limit", options.memory_limit, "a number of MB, 0 or more")
+    check_strength("--refine", options.refine)
     jobs = jobs_of(options.photo, options.mask or options.trimap, options.output, options.alpha, _others(options))
     marked = trimap_options.marks_of(options, [job.guide for job in jobs]) if options.mask else {}
     backdrop = _backdrop(options.background)
@@ -119,7 +124,7 @@ def _one_cutout(job: Job, model: MattingModel, photo: Photograph, trimap: Tensor
                 bar.update(done / steps - bar.n)
 
             alpha = matte(model, photo.image, trimap, strategy=options.strategy, reach=options.reach,
-                          memory_limit=limit, on_progress=show)
+                          memory_limit=limit, refine=options.refine, on_progress=show)
     except MemoryLimitError as error:
         raise ValueError(f"{job.photo}: --memory-limit is {options.memory_limit:g} MB; its matte takes at least "
                          f"{-(-error.least // MEBI)} MB with this model and precision") from error

@@ -21,6 +21,7 @@ from ..inference.matting import matte
 from ..inference.model import NORMALIZATIONS, load_model
 from ..pictures import reading
 from ..pictures.pairing import by_stem, counterparts
+from ..refinement.refine import check_strength
 from ..weights import released as models
 from .told import warnings_of
 
@@ -42,6 +43,9 @@ def register(commands: Any) -> None:
     parser.add_argument("--image", type=Path, metavar="DIR", help="the pictures, for --model")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
     parser.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained", help="for --model")
+    parser.add_argument("--refine", type=float, default=0.0, metavar="STRENGTH",
+                        help="for --model: bring the mattes into line with the pictures' colours; see cutout "
+                             "(default: %(default)g)")
     parser.add_argument("--device", default="cpu", help="for --model (default: %(default)s)")
     parser.add_argument("--models-folder", type=Path, default=models.default_folder(), help="for --model")
 
@@ -53,6 +57,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise ValueError("--model needs pictures and trimaps: give --image DIR and --trimap DIR")
     if options.image and not options.model:
         raise ValueError("--image is for --model; with --pred the mattes are there already")
+    check_strength("--refine", options.refine)
+    if options.refine and not options.model:
+        raise ValueError("--refine is for --model; with --pred the mattes are there already")
     if options.json:
         check_can_write(options.json)
     truth = by_stem(options.alpha)
@@ -94,7 +101,7 @@ def _by_model(options: argparse.Namespace, truth: dict[str, Path], trimaps: dict
     def found(stem: str) -> np.ndarray:
         image, trimap = reading.read_image(images[stem]), reading.read_trimap(trimaps[stem])
         try:
-            return matte(model, image, trimap)[0].numpy()
+            return matte(model, image, trimap, refine=options.refine)[0].numpy()
         except ValueError as error:
             raise ValueError(f"{images[stem]} with {trimaps[stem]}: {error}") from error
 

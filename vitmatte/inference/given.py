@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import NO_WEIGHTS, check_image, check_plane, unequal
+from ..checks import NO_WEIGHTS, as_device, check_image, check_plane, unequal
 from ..padding import SizeContract
 from ..trimap.known import known_areas
 from .decode import decoder_shape
-from .model import MattingModel, as_device
+from .model import MattingModel
 from .needed import distance_to_known, tokens_by_block
 from .scope import FURTHER, Scope, ScopeRule
 from .tiles import features_seen

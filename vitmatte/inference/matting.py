@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_number
+from ..refinement.refine import check_strength
 from ..steps import STEPS, of_frame, part
 from ..trimap.known import known_areas
 from .frames import Frame, Setting
@@ -17,10 +18,12 @@ from .given import checked_frames, frame_scope, place_of, widest_scope
 from .model import MattingModel
 from .plan import Footprint, Plan, footprint_of
 from .planning import make_plan
-from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory
+from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory, refine_with_retries
 from .scope import ScopeRule, Strategy, scope_of
 
 log = logging.getLogger(__name__)
+
+NET_SHARE = 0.5  # of a frame's progress, where its matte is refined as well
 
 
 def matte(
@@ -32,6 +35,7 @@ def matte(
     strategy: Strategy = "auto",
     reach: int | None = None,
     margin: int | None = None,
+    refine: float = 0.0,
     on_progress: Callable[[int, int], None] | None = None,
     on_frame: Callable[[int, Tensor], None] | None = None,
     check_interrupt: Callable[[], None] | None = None,
@@ -59,6 +63,8 @@ def matte(
             `scope.scope_of`).
         margin: for local, in tokens: those further than this from every token that an unknown pixel sees are left out;
             None for twice the reach.
+        refine: strength with which the net's alpha is then brought into line with the picture's colours, where the
+            trimap is unknown: 0 for not at all, 1 is usual; see `refine_matte`. It keeps the memory limit too.
         on_progress: called with (steps done, steps in all), also within a frame.
         on_frame: called with (number, matte [H, W]) of each frame in turn, as soon as it is done.
         check_interrupt: called often; what it raises ends the call.
@@ -78,7 +84,8 @@ def matte(
             this size takes. What a callback raises comes out as it is, and so does a lack of memory that neither
             smaller pieces nor the CPU could mend; the model stays as it was.
     """
-    job = prepare(model, image, trimap, strategy=strategy, reach=reach, margin=margin, device=device, dtype=dtype)
+    job = prepare(model, image, trimap, strategy=strategy, reach=reach, margin=margin, refine=refine, device=device,
+                  dtype=dtype)
     if memory_limit is not None:
         memory_limit = int(check_number("memory_limit", memory_limit, "a number of bytes"))
     policy = Policy(memory_limit, is_out_of_memory, free_memory)
@@ -98,6 +105,7 @@ class Job:
         device: where the net runs.
         footprint: of the net and the frame that takes most.
         rule: the scope of each frame.
+        refine: strength of the refinement; 0 for none.
     """
 
     model: MattingModel
@@ -107,6 +115,7 @@ class Job:
     device: torch.device
     footprint: Footprint
     rule: ScopeRule
+    refine: float = 0.0
 
     def plan(self, memory_limit: int | None = None) -> Plan:
         """The fastest plan within a limit in bytes; MemoryLimitError where none keeps it."""
@@ -116,16 +125,18 @@ class Job:
 
 def prepare(
     model: MattingModel, image: Tensor, trimap: Tensor, *, strategy: Strategy = "auto", reach: int | None = None,
-    margin: int | None = None, device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+    margin: int | None = None, refine: float = 0.0, device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Job:
     """Checks everything that `matte` is given, once; arguments and errors are those of `matte`."""
+    refine = check_strength("refine", refine)
     trimap, frames = checked_frames(image, trimap)
     where, precision = place_of(model, device, dtype)
     rule = scope_of(strategy, model.net.architecture, reach=reach, margin=margin)
     scope, tokens = widest_scope(model, trimap, rule)
     footprint = footprint_of(model.net, image.shape[1], image.shape[2], precision, where.type, scope=scope,
                              tokens=tokens)
-    return Job(model, image, trimap, frames, where, footprint, rule)
+    return Job(model, image, trimap, frames, where, footprint, rule, refine)
 
 
 @torch.inference_mode()
@@ -160,7 +171,12 @@ def run(
             count = len(waiting)
             step = of_frame(i + 1 - count, frames, on_progress, check_interrupt, count=count)
             last = 1 - 1 / (count * STEPS)  # the last step is told below, once the mattes are there
-            setting = compute_with_retries(setting, waiting, part(step, 0, last), policy)
+            net = NET_SHARE * last if job.refine else last
+            setting = compute_with_retries(setting, waiting, part(step, 0, net), policy)
+            for k, frame in enumerate(waiting if job.refine else ()):
+                share = (last - net) / count
+                refine_with_retries(setting, frame, job.refine, part(step, net + k * share, net + (k + 1) * share),
+                                    policy)
             waiting = []
         if waiting:
             continue

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ..checks import check_choice
+from ..checks import as_device, check_choice
 from ..model.vitmatte import ViTMatte
 from ..weights.download import locate
 from ..weights.load import load_net
@@ -76,11 +76,3 @@ def load_model(
     if normalization == "as_trained":
         return MattingModel(net, Preprocessing())
     return MattingModel(net, Preprocessing.from_folder(path if path.is_dir() else Path(path).parent))
-
-
-def as_device(device: torch.device | str | None) -> torch.device | None:
-    """The device of that name; ValueError unless torch knows such."""
-    try:
-        return None if device is None else torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device is {device!r}: {str(error).splitlines()[0]}") from error

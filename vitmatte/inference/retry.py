@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..model.vitmatte import float32_copy
+from ..refinement.refine import MIN_MEMORY, refine_frame
 from .frames import Frame, NotFiniteError, Setting, compute
 from .plan import Plan
 from .planning import make_plan, smaller, within
@@ -89,15 +90,7 @@ def widened(setting: Setting, memory_limit: int | None) -> Setting:
 def _compute_within_memory(
     setting: Setting, frames: Sequence[Frame], step: Callable[[float], None], policy: Policy
 ) -> Setting:
-    callers: list[Exception] = []
-
-    def told(share: float) -> None:
-        try:
-            step(share)
-        except Exception as error:  # the caller's own, even if it is a lack of memory
-            callers.append(error)
-            raise
-
+    told, callers = _watched(step)
     attempt, plans = setting, _smaller_plans(setting)
     while True:
         try:
@@ -113,6 +106,48 @@ def _compute_within_memory(
         # Outside the except block, where nothing holds on to the failed attempt's tensors any more.
         policy.free_memory()
         attempt = _on_the_cpu(setting) if plan is None else replace(setting, plan=plan)
+
+
+def _watched(step: Callable[[float], None]) -> tuple[Callable[[float], None], list[Exception]]:
+    """(the step, what it raised): the caller's own errors, which are no lack of memory of ours."""
+    callers: list[Exception] = []
+
+    def told(share: float) -> None:
+        try:
+            step(share)
+        except Exception as error:
+            callers.append(error)
+            raise
+
+    return told, callers
+
+
+def refine_with_retries(
+    setting: Setting, frame: Frame, strength: float, step: Callable[[float], None], policy: Policy
+) -> None:
+    """Refines the matte in `frame.out` where the net ran, within the memory of its plan; tried again in the smallest
+    tiles, and then on the CPU, where memory runs out.
+
+    Raises:
+        A lack of memory that neither could mend, and whatever `step` raises.
+    """
+    given, trimap = frame.out.clone(), frame.trimap.to(frame.out.device)
+    planes = (4 + 1 + 4 + 4 + 1) * given.numel()  # trimap, unknown area, matte; here the net's matte, such an area
+    limit = max(MIN_MEMORY, setting.plan.peak_bytes - planes)
+    told, callers = _watched(step)
+    attempts = list(dict.fromkeys([(setting.device, limit), (setting.device, MIN_MEMORY),
+                                   (torch.device("cpu"), MIN_MEMORY)]))
+    for i, (device, memory) in enumerate(attempts):
+        try:
+            refine_frame(frame.image, given, trimap, frame.out, strength=strength, memory_limit=memory, device=device,
+                         step=told)
+            return
+        except Exception as error:
+            if callers or i == len(attempts) - 1 or not policy.is_out_of_memory(error):
+                raise
+        policy.free_memory()
+        where, least = attempts[i + 1]
+        log.warning("out of memory in the refinement: trying again in %d MiB on %s", least // 2**20, where)
 
 
 def _smaller_plans(setting: Setting) -> Iterator[Plan | None]:

@@ -1,0 +1,154 @@
+"""The unknown area as blocks of pixels: what lies between them is neither stored nor computed.
+
+A plane of the unknown area is packed: [M + 1, BLOCK, BLOCK], one square for each block of the picture's grid in which a
+pixel is unknown, and a last one of zeros, which stands for every block that is not there. `with_margin` puts a block's
+surroundings around it, from the blocks beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+BLOCK = 32  # pixels a side
+MARGIN = 2  # pixels around a block that its own depend on: pixels of one 3x3 window are at most two apart
+
+# Of the blocks above, beside and below: where their pixels are in them, and where around the block.
+_SIDES = ((slice(BLOCK - MARGIN, BLOCK), slice(0, MARGIN)), (slice(0, BLOCK), slice(MARGIN, MARGIN + BLOCK)),
+          (slice(0, MARGIN), slice(MARGIN + BLOCK, None)))
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """Rows top to bottom and columns left to right, in blocks."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def grown(self, by: int, height: int, width: int) -> Rectangle:
+        """With `by` more on each side, inside a grid of height x width."""
+        return Rectangle(max(0, self.top - by), min(height, self.bottom + by),
+                         max(0, self.left - by), min(width, self.right + by))
+
+    def of(self, grid: Tensor) -> Tensor:
+        """This part of a grid."""
+        return grid[self.top:self.bottom, self.left:self.right]
+
+    def halves(self) -> tuple[Rectangle, Rectangle]:
+        """Cut across the longer side."""
+        if self.bottom - self.top >= self.right - self.left:
+            middle = (self.top + self.bottom) // 2
+            return (Rectangle(self.top, middle, self.left, self.right),
+                    Rectangle(middle, self.bottom, self.left, self.right))
+        middle = (self.left + self.right) // 2
+        return (Rectangle(self.top, self.bottom, self.left, middle),
+                Rectangle(self.top, self.bottom, middle, self.right))
+
+
+def occupied_blocks(unknown: Tensor) -> Tensor:
+    """[rows of blocks, columns], bool, on the CPU: in which some pixel of unknown [H, W] (bool) is unknown."""
+    found = functional.max_pool2d(unknown[None, None].half() if unknown.is_cuda else unknown[None, None].float(),
+                                  BLOCK, ceil_mode=True)
+    return found[0, 0].bool().cpu()
+
+
+def rectangles(occupied: Tensor, most: int, overlap: int) -> list[Rectangle]:
+    """The grid in rectangles with at most so many occupied blocks each, those of the overlap around it included; empty
+    ones are left out. A single block is not cut, and neither is a grid that fits whole."""
+    height, width = occupied.shape
+
+    def cut(whole: Rectangle) -> Iterator[Rectangle]:
+        if not bool(whole.of(occupied).any()):
+            return
+        count = int(whole.grown(overlap, height, width).of(occupied).sum())
+        if count <= most or max(whole.bottom - whole.top, whole.right - whole.left) == 1:
+            yield whole
+            return
+        for half in whole.halves():
+            yield from cut(half)
+
+    return list(cut(Rectangle(0, height, 0, width)))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """M occupied blocks of a picture.
+
+    Args:
+        rows, columns: [M], of their first pixels in the picture.
+        beside: [3, 3, M], the number of the block above left, above, ... below right of each; M where there is none.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    beside: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def runs(self, size: int) -> list[slice]:
+        """The numbers of the blocks, so many at a time."""
+        return [slice(first, min(first + size, len(self))) for first in range(0, len(self), size)]
+
+
+def blocks_in(occupied: Tensor, rectangle: Rectangle, device: torch.device) -> Blocks:
+    """The occupied blocks of a rectangle, in reading order."""
+    inside = rectangle.of(occupied)
+    rows, columns = inside.nonzero(as_tuple=True)
+    numbers = torch.full((inside.shape[0] + 2, inside.shape[1] + 2), len(rows))
+    numbers[rows + 1, columns + 1] = torch.arange(len(rows))
+    beside = torch.stack([numbers[rows + i, columns + j] for i in range(3) for j in range(3)])
+    return Blocks((rows + rectangle.top).mul_(BLOCK), (columns + rectangle.left).mul_(BLOCK),
+                  beside.view(3, 3, -1).to(device))
+
+
+def with_margin(packed: Tensor, blocks: Blocks, run: slice) -> Tensor:
+    """[m, BLOCK + 2 MARGIN, BLOCK + 2 MARGIN]: some blocks of a packed plane [M + 1, BLOCK, BLOCK] and what is around
+    them; 0 where no block is."""
+    count, side = run.stop - run.start, BLOCK + 2 * MARGIN
+    found = packed.new_empty(count, side, side)
+    for i, (rows, to_rows) in enumerate(_SIDES):
+        for j, (columns, to_columns) in enumerate(_SIDES):
+            if i == j == 1:
+                found[:, to_rows, to_columns] = packed[run]
+            else:
+                found[:, to_rows, to_columns] = packed[:, rows, columns].index_select(0, blocks.beside[i, j, run])
+    return found
+
+
+def read(plane: Tensor, blocks: Blocks, run: slice, margin: int = 0) -> Tensor:
+    """[m, BLOCK + 2 margin, BLOCK + 2 margin, ...] of a picture's plane [H, W, ...]; what lies outside of the picture
+    repeats its edge."""
+    rows, columns = _places(blocks, run, margin, plane)
+    height, width = plane.shape[:2]
+    return plane[rows.clamp(0, height - 1).unsqueeze(2), columns.clamp(0, width - 1).unsqueeze(1)]
+
+
+def inside(plane: Tensor, blocks: Blocks, run: slice, *, margin: int = 0, edge: int = 0) -> Tensor:
+    """[m, BLOCK + 2 margin, BLOCK + 2 margin], bool: which pixels lie in the picture, at least `edge` from outside."""
+    rows, columns = _places(blocks, run, margin, plane)
+    height, width = plane.shape[:2]
+    within_rows = (rows >= edge) & (rows < height - edge)
+    within_columns = (columns >= edge) & (columns < width - edge)
+    return within_rows.unsqueeze(2) & within_columns.unsqueeze(1)
+
+
+def _places(blocks: Blocks, run: slice, margin: int, plane: Tensor) -> tuple[Tensor, Tensor]:
+    steps = torch.arange(-margin, BLOCK + margin)
+    return tuple((first[run].unsqueeze(1) + steps).to(plane.device)  # type: ignore[return-value]
+                 for first in (blocks.rows, blocks.columns))
+
+
+def write(plane: Tensor, found: Tensor, where: Tensor, blocks: Blocks, run: slice) -> None:
+    """Puts found [m, BLOCK, BLOCK] into a picture's plane [H, W], at the pixels `where` [m, BLOCK, BLOCK] (bool)."""
+    number, row, column = where.nonzero(as_tuple=True)
+    first = (blocks.rows[run].to(plane.device), blocks.columns[run].to(plane.device))
+    at = number.to(plane.device)
+    plane[first[0][at] + row.to(plane.device), first[1][at] + column.to(plane.device)] = \
+        found[number, row, column].to(plane)
