@@ -31,8 +31,6 @@ CORE: dict[str, dict[str, Any]] = {
                            "birefnet.safetensors"}]},
     "RemoveBackground": {"inputs": [("image", "IMAGE"), ("bg_removal_model", "BACKGROUND_REMOVAL")],
                          "outputs": [("mask", "MASK")]},
-    # Since 0.9, and so only in a template that needs Remove Background (0.21) anyway.
-    "ImageCompare": {"inputs": [("image_a", "IMAGE"), ("image_b", "IMAGE")], "optional": True, "values": []},
     "SaveImage": {"inputs": [("images", "IMAGE")], "values": ["ViTMatte/cutout"]},
     "SaveAnimatedWEBP": {"inputs": [("images", "IMAGE")], "values": ["ViTMatte/clip", 8, False, 85, "default"]},
     "LoadVideo": {"outputs": [("VIDEO", "VIDEO")], "values": ["", "image"]},
@@ -90,7 +88,7 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
     "Remove background from your photo (ViTMatte matting)": (
         "### Your photo, every hair kept\n"
         "1. Choose your picture in **Load Image**.\n2. Press **Run**. The cut-out is in Save Image, with "
-        "transparency; rest the mouse on **Compare Images** to see before and after.\n\n"
+        "transparency.\n\n"
         "Needs `birefnet.safetensors` in `models/background_removal`; ComfyUI offers the download. **Without it**, or "
         "in a ComfyUI without Remove Background: paint over the subject in Load Image's mask editor and connect its "
         "MASK to the trimap.\n\nHair cut off? Raise *outer*.",
@@ -106,9 +104,8 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
              ("matte", "ViTMatteMatting", 310,
               {"model": (MODEL, 0), "image": (PHOTO, 0), "trimap": ("trimap", 0)}, {}),
              ("look", "ViTMatteTrimapPreview", 300, {"image": (PHOTO, 0), "trimap": ("trimap", 0)}, {})],
-            [("cut", "ViTMatteForeground", 230, {"image": (PHOTO, 0), "alpha": ("matte", 0)}, {}),
-             ("compare", "ImageCompare", 310, {"image_a": (PHOTO, 0), "image_b": ("cut", 1)}, None),
-             ("save", "SaveImage", 220, {"images": ("cut", 1)}, None)],
+            [("cut", "ViTMatteForeground", 390, {"image": (PHOTO, 0), "alpha": ("matte", 0)}, {}),
+             ("save", "SaveImage", 370, {"images": ("cut", 1)}, None)],
         ]),
     "Cut out hair and fur (ViTMatte matting)": (
         "### Cut out with every hair\n"
@@ -185,8 +182,7 @@ def ports(kind: str, values: Any) -> tuple[list[tuple], list[tuple], list]:
     schema = {node.GET_SCHEMA().node_id: node.GET_SCHEMA() for node in pack.load()[1]}.get(kind)
     if schema is None:
         core = CORE[kind]
-        inputs = [(name, name, port, bool(widget), core.get("optional", False))
-                  for name, port, *widget in core.get("inputs", [])]
+        inputs = [(name, name, port, bool(widget), False) for name, port, *widget in core.get("inputs", [])]
         return inputs, core.get("outputs", []), core.get("values", []) if values is None else values
     unknown = set(values) - {port.id for port in schema.inputs}
     assert not unknown, (kind, unknown)
