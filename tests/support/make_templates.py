@@ -55,7 +55,8 @@ CORE: dict[str, dict[str, Any]] = {
 
 PHOTO, MASK, MODEL = "photo", "rough", "model"  # names of nodes in what follows
 OWN = ("**Your own picture:** put **Load Image** in place of Example Picture and paint over the subject in its mask "
-       "editor, or connect the mask of Remove Background, SAM or any other node.")
+       "editor, or connect the mask of Remove Background, SAM or any other node. What was painted by hand wants larger "
+       "*inner* and *outer*.")
 
 
 def chain(example: str, trimap: dict, prefix: str, *, strands: bool, frames: int = 1, cut: bool = True,
@@ -90,8 +91,9 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
         "1. Choose your picture in **Load Image**.\n2. Press **Run**. The cut-out is in Save Image, with "
         "transparency.\n\n"
         "Needs `birefnet.safetensors` in `models/background_removal`; ComfyUI offers the download. **Without it**, or "
-        "in a ComfyUI without Remove Background: paint over the subject in Load Image's mask editor and connect its "
-        "MASK to the trimap.\n\nHair cut off? Raise *outer*.",
+        "in a ComfyUI without Remove Background: paint over the subject in Load Image's mask editor, connect its MASK "
+        "to the trimap, and set *inner* and *outer* to 5.\n\nOld background left? Raise *inner*. Hair cut off? Raise "
+        "*outer*.",
         [
             [("note", "MarkdownNote", 300, {}, None),
              (PHOTO, "LoadImage", 280, {}, None),
