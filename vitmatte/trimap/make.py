@@ -65,7 +65,8 @@ def make_trimap(
         outer: how far it reaches into the background.
         unit: of inner, outer and strands: "pixels", or "percent" of the subject's size in each frame, which is the
             side of a square of the subject's area.
-        invert: the mask is the other way round, 1 = background (ComfyUI's LoadImage gives such).
+        invert: the mask is the other way round, 1 = background (ComfyUI's LoadImage gives such of pictures with
+            transparency).
         low, high: mask values up to `low` are background, from `high` on foreground (an 8-bit step from 0 and 1 is
             still that), and between them unknown; distances then count from pixel centre to pixel centre. With both
             the same, as 0.5 and 0.5, no value is unknown: the mask is taken as a hard shape drawn with smooth edges,
