@@ -9,6 +9,8 @@ import re
 import pack
 import pytest
 from describe_nodes import LOCALES, SIGNATURES, breaks, schemas, signature, texts
+from make_help import BYTES, GAP, PANEL
+from PIL import Image
 
 SCHEMAS = {schema.node_id: schema for schema in schemas()}
 LANGUAGES = ("de", "es", "fr", "ja", "ko", "pt-BR", "ru", "zh", "zh-TW")
@@ -94,6 +96,30 @@ def test_help_is_translated(name, language):
         return lines, sorted(re.findall(r"`[^`]+`", text)), re.findall(r"\]\(([^)]*)\)", text)
 
     assert shape(page) == shape(english) and page != english
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_help_says_what_went_wrong(name):
+    """The last section of each page: a picture of numbered panels, and a table that explains each and more."""
+    for path in [HELP / f"{name}.md", *(HELP / name).glob("*.md")]:
+        section = path.read_text(encoding="utf-8").split("\n## ")[-1]
+        (picture,) = re.findall(r"!\[[^\]]+\]\((\w+/wrong\.jpg)\)", section)
+        with Image.open(HELP / picture) as sheet:
+            panels = (sheet.width + GAP) // (PANEL + GAP)
+        rows = [row.split("|")[1:3] for row in section.splitlines() if row.startswith("| ")][1:]
+        numbers = sorted(int(row[0].split()[0]) for row in rows if row[0].split()[0].isdecimal())
+        assert numbers == list(range(1, panels + 1)), path
+        assert len(rows) > panels and all(cell.strip() for row in rows for cell in row), path
+        assert (HELP / picture).stat().st_size <= BYTES
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_help_tells_of_every_strategy(language):
+    """A page that names some of an input's choices names all of them."""
+    page = HELP / ("ViTMatteMatting.md" if language == "en" else f"ViTMatteMatting/{language}.md")
+    (row,) = re.findall(r"^\| strategy.*$", page.read_text(encoding="utf-8"), re.M)
+    port = next(port for port in SCHEMAS["ViTMatteMatting"].inputs if port.id == "strategy")
+    assert all(f"*{option}*" in row for option in port.options)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

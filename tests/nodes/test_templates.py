@@ -113,6 +113,21 @@ def test_templates_run_as_they_are(path: Path):
             assert 0.05 < picture[..., 3].mean() < 0.95
 
 
+@pytest.mark.parametrize("path", [path for path in TEMPLATES if "Product" not in path.stem], ids=lambda path: path.stem)
+def test_templates_take_masks_of_a_translucent_brush(path: Path):
+    """Strokes of older mask editors' brush leave 0.7 where they do not overlap. The product's template wants grey to be
+    unknown."""
+    (node,) = [node for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]
+               if node["type"] == "ViTMatteTrimap"]
+    mask = torch.zeros(1, 96, 96)
+    mask[:, 20:76, 20:76] = 1
+    strokes = mask.clone()
+    strokes[:, 22:74:2, 22:74] = 0.7
+    given = {**values(node), "strands": 0.0}
+    execute = NODES["ViTMatteTrimap"].execute
+    assert execute(mask=strokes, **given).result[0].equal(execute(mask=mask, **given).result[0])
+
+
 def test_the_blueprint_is_the_chain_of_nodes():
     (path,) = (pack.ROOT / "subgraphs").glob("*.json")
     graph = json.loads(path.read_text(encoding="utf-8"))

@@ -54,8 +54,12 @@ CORE: dict[str, dict[str, Any]] = {
 }
 
 PHOTO, MASK, MODEL = "photo", "rough", "model"  # names of nodes in what follows
+# The brush of older mask editors is translucent and leaves masks of 0.7 to 1; at the node's defaults all that is less
+# than 1 would be unknown.
+HARD = {"low": 0.5, "high": 0.5}
 OWN = ("**Your own picture:** put **Load Image** in place of Example Picture and paint over the subject in its mask "
-       "editor, or connect the mask of Remove Background, SAM or any other node.")
+       "editor, or connect the mask of Remove Background, SAM or any other node. What was painted by hand wants larger "
+       "*inner* and *outer*.")
 
 
 def chain(example: str, trimap: dict, prefix: str, *, strands: bool, frames: int = 1, cut: bool = True,
@@ -90,8 +94,9 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
         "1. Choose your picture in **Load Image**.\n2. Press **Run**. The cut-out is in Save Image, with "
         "transparency.\n\n"
         "Needs `birefnet.safetensors` in `models/background_removal`; ComfyUI offers the download. **Without it**, or "
-        "in a ComfyUI without Remove Background: paint over the subject in Load Image's mask editor and connect its "
-        "MASK to the trimap.\n\nHair cut off? Raise *outer*.",
+        "in a ComfyUI without Remove Background: delete its two nodes, paint over the subject in Load Image's mask "
+        "editor (right-click), connect MASK to the trimap, and set *inner* and *outer* to 5.\n\nOld background "
+        "left? Raise *inner*. Hair cut off? Raise *outer*.",
         [
             [("note", "MarkdownNote", 300, {}, None),
              (PHOTO, "LoadImage", 280, {}, None),
@@ -112,19 +117,20 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
         "**Trimap from Mask**: grey is what ViTMatte decides. Cover all hair with it, and little else; **Preview "
         "Trimap** shows it in yellow.\n\n**ViTMatte Matting** gives the matte at full size. **Cut Out Foreground** "
         f"takes the old background's colour out of the hair.\n\n{OWN}",
-        chain("portrait", {"inner": 20, "outer": 30}, "ViTMatte/cutout", strands=False)),
+        chain("portrait", {"inner": 20, "outer": 30, **HARD}, "ViTMatte/cutout", strands=False)),
     "Change the background of a portrait (ViTMatte matting)": (
         "### A portrait before another background\n"
         "*strands* lets the unknown area follow hair further than *outer*. Without *background* the **colour** is "
         f"used.\n\n{OWN}",
-        chain("portrait", {"inner": 20, "outer": 10, "strands": 30}, "ViTMatte/portrait", strands=True, cut=False)),
+        chain("portrait", {"inner": 20, "outer": 10, "strands": 30, **HARD}, "ViTMatte/portrait", strands=True,
+              cut=False)),
     "Green screen keying without spill (ViTMatte matting)": (
         "### Green screen without spill\n"
         "*foreground_colours* estimated takes the screen out of hair; *despill* green takes its light from the "
         "subject, and greys what is green by itself. At full size the small bundled model leaves a rim round the "
         f"hair.\n\n{OWN}",
-        chain("green screen", {"inner": 20, "outer": 10, "strands": 30}, "ViTMatte/no-spill", strands=True, cut=False,
-              despill="green")),
+        chain("green screen", {"inner": 20, "outer": 10, "strands": 30, **HARD}, "ViTMatte/no-spill", strands=True,
+              cut=False, despill="green")),
     "Product photo on transparent background (ViTMatte matting)": (
         "### Product on transparency\n"
         "The mask is black, grey and white: grey is what is see-through or too fine to paint. *inner* and *outer* are "
@@ -138,14 +144,15 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
         "to which area they are mistakes. *inner* and *outer* must cover what the mask gets wrong; *strands* follows "
         "fur further out. A mask that is good already: low 0.1, high 0.9, small radii.",
         chain("lemur with a segmentation",
-              {"inner": 14, "outer": 12, "fill_holes": 500, "remove_specks": 500, "strands": 20}, "ViTMatte/refined",
+              {"inner": 14, "outer": 12, "fill_holes": 500, "remove_specks": 500, "strands": 20, **HARD},
+              "ViTMatte/refined",
               strands=True)),
     "Video background removal (ViTMatte matting)": (
         "### Video: a batch of frames\n"
         "Here 8 frames with a mask for each; one mask for all works too.\n\n**Your own clip:** Load Video and Get "
         "Video Components, with masks of SAM. For editing elsewhere: Cut Out Foreground and Save Image, a PNG for each "
         "frame.",
-        chain("lemur", {"inner": 12, "outer": 16}, "ViTMatte/clip", strands=False, frames=8, cut=False,
+        chain("lemur", {"inner": 12, "outer": 16, **HARD}, "ViTMatte/clip", strands=False, frames=8, cut=False,
               save="SaveAnimatedWEBP")),
     "Video matting from SAM 3 masks (ViTMatte)": (
         "### SAM 3 finds, ViTMatte cuts out\n"
@@ -163,7 +170,8 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
              (MASK, "SAM3_TrackToMask", 60, {"track_data": ("track", 0)}, None),
              (MODEL, "ViTMatteModelLoader", 110, {}, {})],
             [("trimap", "ViTMatteTrimap", 570, {"mask": (MASK, 0), "image": ("parts", 0)},
-              {"inner": 2.0, "outer": 2.5, "unit": "% of subject size", "fill_holes": 200, "remove_specks": 200}),
+              {"inner": 2.0, "outer": 2.5, "unit": "% of subject size", "fill_holes": 200, "remove_specks": 200,
+               **HARD}),
              ("look", "ViTMatteTrimapPreview", 240, {"image": ("parts", 0), "trimap": ("trimap", 0)}, {})],
             [("matte", "ViTMatteMatting", 204,
               {"model": (MODEL, 0), "image": ("parts", 0), "trimap": ("trimap", 0)}, {}),

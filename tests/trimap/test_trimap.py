@@ -259,3 +259,20 @@ def test_all_options_at_any_size_batches_and_types(mask, batch, dtype):
         assert found.shape == values.shape and set(found.unique().tolist()) <= {0.0, 0.5, 1.0}
         for i in range(batch):
             assert make_trimap(values[i], **options, low=low, high=high, image=image[i:i + 1]).equal(found[i])
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_one_mask_serves_several_pictures(flat):
+    """With strands each picture has a trimap of its own, else one is enough; ViTMatte Matting takes either."""
+    mask = torch.zeros(40, 48)
+    mask[10:30, 10:30] = 1
+    images = torch.rand(3, 40, 48, 3, generator=torch.Generator().manual_seed(0))
+    given = mask if flat else mask[None]
+    found = make_trimap(given, inner=2, outer=2, strands=8, image=images)
+    assert found.shape == (3, 40, 48)
+    for picture, trimap in zip(images, found, strict=True):
+        assert trimap.equal(make_trimap(mask, inner=2, outer=2, strands=8, image=picture[None]))
+    plain = make_trimap(given, inner=2, outer=2, image=images)
+    assert plain.equal(make_trimap(given, inner=2, outer=2)) and plain.shape == given.shape
+    with pytest.raises(ValueError, match="expected equal sizes"):
+        make_trimap(given[..., 1:], inner=2, outer=2, image=images)

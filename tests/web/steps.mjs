@@ -269,6 +269,87 @@ export class Ui {
     return { ...said, tooltip, inputTooltip }
   }
 
+  // Where a widget of the first node of a type is on the page, or one of its slots ('in' or 'out'): { x, y }.
+  async spot ({ type, widget, slot, side = 'in' }) {
+    return await this.page.evaluate(([type, widget, slot, side]) => {
+      const { canvas, graph } = window.app
+      const node = graph._nodes.find((node) => node.type === type)
+      const ports = side === 'in' ? node.inputs : node.outputs
+      const [left, top] = widget
+        ? [node.pos[0] + node.size[0] / 2, node.pos[1] + 10 + node.widgets.find((one) => one.name === widget).last_y]
+        : node.getConnectionPos(side === 'in', ports.findIndex((port) => port.name === slot))
+      const { x, y } = canvas.canvas.getBoundingClientRect()
+      const [right, down] = canvas.ds.convertOffsetToCanvas([left, top])
+      return { x: x + right, y: y + down }
+    }, [type, widget, slot, side])
+  }
+
+  // Chooses a picture in Load Image, paints over polygons of it in the mask editor as one does by hand (along the edge,
+  // then to and fro), and saves. Points are shares of the picture's width and height.
+  async paintMask ({ path, polygons, thickness = 25 }) {
+    let chooser = null
+    for (let i = 0; i < 5 && !chooser; i++) { // the graph may still glide
+      await this.page.waitForTimeout(1500)
+      const { x, y } = await this.spot({ type: 'LoadImage', widget: 'upload' })
+      const dialog = this.page.waitForEvent('filechooser', { timeout: 5000 }).catch(() => null)
+      await this.page.mouse.click(x, y)
+      chooser = await dialog
+    }
+    await chooser.setFiles(path)
+    await this.page.waitForTimeout(3000)
+    const { x, y, width, height } = await this.place({ type: 'LoadImage' })
+    await this.page.mouse.click(x + width / 2, y + height * 0.7, { button: 'right' })
+    await this.page.locator('.litemenu-entry:visible', { hasText: 'Open in MaskEditor' }).first().click()
+    await this.page.waitForTimeout(4000)
+    await this.page.locator('input[type=number]:visible, input[type=range]:visible').first().evaluate((input, value) => {
+      input.value = value
+      for (const name of ['input', 'change']) input.dispatchEvent(new Event(name, { bubbles: true }))
+    }, thickness)
+    const sheet = await this.page.evaluate(() => [...document.querySelectorAll('canvas')]
+      .filter((canvas) => canvas.id !== 'graph-canvas').map((canvas) => canvas.getBoundingClientRect().toJSON())
+      .filter((box) => box.width > 100).at(-1))
+    const stroke = async (points) => {
+      const at = points.map(([u, v]) => [sheet.x + u * sheet.width, sheet.y + v * sheet.height])
+      await this.page.mouse.move(...at[0])
+      await this.page.mouse.down()
+      for (const point of at.slice(1)) await this.page.mouse.move(...point, { steps: 6 })
+      await this.page.mouse.up()
+    }
+    for (const points of polygons) {
+      await stroke([...points, points[0]])
+      const heights = points.map((point) => point[1])
+      for (let v = Math.min(...heights) + 0.01; v < Math.max(...heights); v += thickness / sheet.height) {
+        const across = points.flatMap(([u, w], i) => {
+          const [right, low] = points[(i + 1) % points.length]
+          return (w <= v) !== (low <= v) ? [u + (v - w) / (low - w) * (right - u)] : []
+        }).sort((a, b) => a - b)
+        for (let i = 0; i + 1 < across.length; i += 2) await stroke([[across[i], v], [across[i + 1], v]])
+      }
+    }
+    await this.page.locator('button:visible').filter({ hasText: /^\s*Save\s*$/ }).first().click()
+    await this.page.waitForTimeout(6000)
+  }
+
+  // Draws a wire with the mouse, from an output to an input: both { type, slot }.
+  async wire ({ from, to }) {
+    const [start, end] = [await this.spot({ ...from, side: 'out' }), await this.spot(to)]
+    await this.page.mouse.move(start.x, start.y)
+    await this.page.mouse.down()
+    await this.page.mouse.move(end.x - 30, end.y + 10, { steps: 6 })
+    await this.page.mouse.move(end.x, end.y, { steps: 6 })
+    await this.page.mouse.up()
+    await this.page.waitForTimeout(600)
+  }
+
+  // Deletes the first node of a type with the keyboard.
+  async remove ({ type }) {
+    const { x, y, width } = await this.place({ type })
+    await this.page.mouse.click(x + width / 2, y + 10)
+    await this.page.waitForTimeout(500)
+    await this.page.keyboard.press('Delete')
+    await this.page.waitForTimeout(500)
+  }
+
   // The pictures of the last run, by the place of their nodes: [{ type, images: [{ filename, subfolder, type }] }].
   async results () {
     return await this.page.evaluate(() => [...window.app.graph._nodes].sort((a, b) => a.id - b.id)

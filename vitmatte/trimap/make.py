@@ -65,7 +65,8 @@ def make_trimap(
         outer: how far it reaches into the background.
         unit: of inner, outer and strands: "pixels", or "percent" of the subject's size in each frame, which is the
             side of a square of the subject's area.
-        invert: the mask is the other way round, 1 = background (ComfyUI's LoadImage gives such).
+        invert: the mask is the other way round, 1 = background (ComfyUI's LoadImage gives such of pictures with
+            transparency).
         low, high: mask values up to `low` are background, from `high` on foreground (an 8-bit step from 0 and 1 is
             still that), and between them unknown; distances then count from pixel centre to pixel centre. With both
             the same, as 0.5 and 0.5, no value is unknown: the mask is taken as a hard shape drawn with smooth edges,
@@ -73,7 +74,7 @@ def make_trimap(
         fill_holes: areas of the mask that are not foreground, up to so many pixels each, become foreground.
         remove_specks: areas that are not background, up to so many pixels each, become background.
         image: [B, H, W, 3 or 4], floating point in 0..1, for `strands`: the pictures that belong to the masks, or
-            one for all.
+            one of either for all of the other.
         strands: so much further the unknown area may reach where fine strands (hair, fur) in the image run on from it
             into the background.
         unknown, foreground, background: [B, H, W] or [H, W] in 0..1, of the mask's size: where at least 0.5, the
@@ -82,8 +83,9 @@ def make_trimap(
         check_interrupt: called as often; what it raises ends the call.
 
     Returns:
-        Shape of the mask, float32: 0, 0.5 (unknown) or 1. The picture's border is no edge. What a frame lacks (see
-        `lacking`) is logged as a warning and no error, since in a video a subject may come and go.
+        Shape of the mask, float32: 0, 0.5 (unknown) or 1; with strands and one mask for several pictures, [B, H, W].
+        The picture's border is no edge. What a frame lacks (see `lacking`) is logged as a warning and no error, since
+        in a video a subject may come and go.
 
     Raises:
         TypeError: for what is no dense tensor. ValueError: for another shape, type or range, no pixels, values that
@@ -94,12 +96,12 @@ def make_trimap(
     inner, outer, strands, low, high = check_options(
         inner=inner, outer=outer, strands=strands, unit=unit, low=low, high=high, fill_holes=fill_holes,
         remove_specks=remove_specks)
+    if image is not None or strands > 0:
+        mask = _with_image(mask, image, strands)
     marks = [_mark(plane, name, mask) for plane, name in
              ((unknown, "unknown"), (foreground, "foreground"), (background, "background"))]
     if marks[1] is not None and marks[2] is not None and bool((marks[1] & marks[2]).any()):
         raise ValueError("the foreground and background masks overlap: no pixel can be both")
-    if image is not None or strands > 0:
-        _check_image(image, mask)
     masks = mask if mask.ndim == 3 else mask.unsqueeze(0)
     found = torch.empty(masks.shape, dtype=torch.float32, device=mask.device)
     for i, values in enumerate(masks.split(1)):
@@ -205,11 +207,15 @@ def _mark(plane: Tensor | None, name: str, mask: Tensor) -> Tensor | None:
     return (plane if plane.ndim == 3 else plane.unsqueeze(0)).to(mask.device) >= 0.5
 
 
-def _check_image(image: Tensor | None, mask: Tensor) -> None:
+def _with_image(mask: Tensor, image: Tensor | None, strands: float) -> Tensor:
+    """The mask, or [B, H, W] of it where each of several pictures has strands of its own; ValueError unless the two go
+    together."""
     if image is None:
         raise ValueError("strands need the image: give it, or set strands to 0")
     check_image(image)
-    _check_fit(tuple(image.shape[1:3]), len(image), "the image", mask)
+    frames = len(mask) if mask.ndim == 3 else 1
+    _check_fit(tuple(image.shape[1:3]), 1 if frames == 1 else len(image), "the image", mask)
+    return mask.expand(len(image), *mask.shape[-2:]) if frames == 1 < len(image) and strands > 0 else mask
 
 
 def _check_fit(size: tuple[int, ...], count: int, name: str, mask: Tensor, *planes: Tensor) -> None:
