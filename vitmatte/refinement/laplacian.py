@@ -84,17 +84,6 @@ def _whitened(colours: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
     return found
 
 
-def keep_unknown(weights: Tensor, unknown: Tensor) -> None:
-    """Sets entries to 0 in which not both pixels are unknown; unknown [m, BLOCK + 4, BLOCK + 4] is 1 or 0."""
-    rows, columns = BLOCK + MARGIN, BLOCK + 2 * MARGIN
-    here = unknown[:, :rows]
-    for (row, column), plane in zip(OFFSETS, weights, strict=True):
-        # Columns that reach outside belong to pixels outside of the block and of its neighbours: nobody asks for them.
-        left, right = max(0, -column), columns - max(0, column)
-        plane[:, :, left:right] *= unknown[:, row:row + rows, left + column:right + column]
-        plane *= here
-
-
 def apply(weights: Tensor, diagonal: Tensor, plane: Tensor) -> Tensor:
     """The product [m, BLOCK, BLOCK] of the matrix with a plane [m, BLOCK + 4, BLOCK + 4]."""
     own = slice(MARGIN, MARGIN + BLOCK)

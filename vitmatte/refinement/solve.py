@@ -27,9 +27,8 @@ log = logging.getLogger(__name__)
 DELAY = 16
 MAX_STEPS = 5000  # a bound for what rounding might do; some hundred are usual
 
-# Values of a block of a tile: the entries of the Laplacian, its diagonal and the inverse, what is unknown, and the
-# method's four planes.
-BLOCK_VALUES = len(laplacian.OFFSETS) * (BLOCK + MARGIN) * (BLOCK + 2 * MARGIN) + 7 * BLOCK**2
+# Values of a block of a tile: the entries of the Laplacian, its diagonal and the inverse, and the method's four planes.
+BLOCK_VALUES = len(laplacian.OFFSETS) * (BLOCK + MARGIN) * (BLOCK + 2 * MARGIN) + 6 * BLOCK**2
 RUN_VALUES = 4 * (BLOCK + 2 * MARGIN) ** 2  # of a block while it is computed: with its margin, the product, and copies
 # Of a block while its entries are made: its colours centred and whitened, 27 each, the entries, and what passes.
 MADE_VALUES = (80 + len(laplacian.OFFSETS)) * (BLOCK + 2 * MARGIN) ** 2
@@ -87,7 +86,8 @@ class Tile:
         runs: those that are computed at a time.
         weights: for each run, the entries [12, m, BLOCK + 2, BLOCK + 4] off the diagonal; see `laplacian.stencil`.
         diagonal: [M, BLOCK, BLOCK].
-        inverse: [M, BLOCK, BLOCK], of the diagonal, 0 at known pixels.
+        inverse: [M, BLOCK, BLOCK], of the diagonal, 0 at known pixels: directions are 0 there, so that they stay as
+            they are, though the matrix has entries for them.
         residual: [M, BLOCK, BLOCK], of the matte as it is.
         pixels: unknown ones.
     """
@@ -107,11 +107,8 @@ def tile_of(problem: Problem, alpha: Tensor, blocks: Blocks, dtype: torch.dtype,
     # Entries are made in float64, where the device has it: a window of one colour has a covariance of epsilon.
     fine = torch.float32 if device.type == "mps" else torch.float64
     runs = blocks.runs(sizes.run)
-    unknown = torch.zeros(count + 1, BLOCK, BLOCK, device=device, dtype=dtype)
-    for run in runs:
-        unknown[run] = (read(problem.unknown, blocks, run) & inside(problem.unknown, blocks, run)).to(device, dtype)
     diagonal, inverse, residual = (torch.empty(count, BLOCK, BLOCK, device=device, dtype=dtype) for _ in range(3))
-    weights = []
+    weights, pixels = [], 0
     for run in runs:
         held = torch.empty(len(laplacian.OFFSETS), run.stop - run.start, BLOCK + MARGIN, BLOCK + 2 * MARGIN,
                            device=device, dtype=dtype)
@@ -123,16 +120,16 @@ def tile_of(problem: Problem, alpha: Tensor, blocks: Blocks, dtype: torch.dtype,
             now = read(alpha, blocks, part, MARGIN).to(device, fine)
             given = read(problem.given, blocks, part).to(device, fine)
             data = (2 * given - 1).square_().add_(problem.least).mul_(problem.weight)
-            here = unknown[part].to(fine)
+            here = (read(problem.unknown, blocks, part) & inside(problem.unknown, blocks, part)).to(device)
             left = data * (given - now[:, MARGIN:-MARGIN, MARGIN:-MARGIN]) - laplacian.apply(entries, own, now)
             residual[part] = left * here
             diagonal[part] = own = (own + data) * here
-            inverse[part] = torch.where(here > 0, own.reciprocal(), 0)
-            laplacian.keep_unknown(entries, with_margin(unknown, blocks, part).to(fine))
+            inverse[part] = torch.where(here, own.reciprocal(), 0)
+            pixels += int(here.sum())
             held[:, first - run.start:part.stop - run.start] = entries
             step(part.stop / count)
         weights.append(held)
-    return Tile(blocks, runs, weights, diagonal, inverse, residual, int(unknown.sum(dtype=torch.float64)))
+    return Tile(blocks, runs, weights, diagonal, inverse, residual, pixels)
 
 
 def solve(tile: Tile, problem: Problem, step: Step) -> tuple[Tensor, float]:
