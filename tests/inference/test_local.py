@@ -20,7 +20,7 @@ from vitmatte.inference.needed import SEEING, distance_to_known, grown, tokens_b
 from vitmatte.inference.plan import SIDES, Plan, footprint_of
 from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
-from vitmatte.inference.scope import Scope, default_margin, scope_of
+from vitmatte.inference.scope import EVERYWHERE, Scope, default_margin, scope_of
 from vitmatte.inference.tiles import features_seen
 from vitmatte.model.attention import RelativePositions, attention_probabilities, reach_mask, relative_table
 from vitmatte.model.block import convolved
@@ -113,11 +113,37 @@ def test_the_configuration_carries_the_reach():
     net = random_net(small_config(attention_reach=2))
     image, trimap = scene(130, 100, 5, "all")
     expected = net(MODEL.preprocessing.net_input(image[None], trimap[None])).alphas[0, 0, :130, :100]
-    assert_close(matte(MattingModel(net, Preprocessing()), image[None], trimap)[0], expected, ALPHA)
+    with_reach = MattingModel(net, Preprocessing())
+    assert_close(matte(with_reach, image[None], trimap)[0], expected, ALPHA)  # all unknown: as far as it can
+    assert_close(matte(with_reach, image[None], trimap, strategy="exact")[0], expected, ALPHA)
     own = MattingModel(random_net(), Preprocessing())
     found = matte(own, image[None], trimap, strategy="local", reach=2, margin=100)[0]
     assert_close(found, expected, ALPHA)
     assert float((matte(own, image[None], trimap, strategy="exact")[0] - expected).abs().max()) > SPREAD / 10
+
+
+@pytest.mark.parametrize("side", [64, 144])  # tokens within the reach of each other, and not
+@pytest.mark.parametrize("strategy", ["auto", "exact", "grid"])
+@torch.inference_mode()
+def test_small_pictures_have_tables_as_trained(side, strategy):
+    """A reach that spans the grid is attention to all, on a way of its own: frames run together there."""
+    net = random_net(small_config(attention_reach=7))
+    image, trimap = torch.rand(3, side, side, 3), torch.full((side, side), 0.5)
+    expected = net(MODEL.preprocessing.net_input(image, trimap.expand(3, -1, -1))).alphas[:, 0, :side, :side]
+    assert_close(matte(MattingModel(net, Preprocessing()), image, trimap, strategy=strategy), expected, ALPHA)
+
+
+@pytest.mark.parametrize("size", [(96, 64), (160, 224)])
+def test_forward_without_gradients_is_the_same_in_bounded_memory(size):
+    net = random_net(small_config(attention_reach=5))
+    pixels = torch.randn(2, 4, *size)
+    with torch.no_grad():
+        found = net(pixels, output_hidden_states=True)
+    expected = net(pixels, output_hidden_states=True)
+    assert expected.alphas.requires_grad and not found.alphas.requires_grad
+    assert_close(found.alphas, expected.alphas.detach(), ALPHA)
+    for one, other in zip(found.hidden_states, expected.hidden_states, strict=True):
+        assert_close(one, other.detach(), ALPHA)
 
 
 def test_gradients_of_a_net_with_a_reach():
@@ -235,15 +261,22 @@ def test_a_net_with_a_reach_looks_as_far_as_the_unknown_area_is_wide():
 
 def test_strategies():
     plain, own = MODEL.net.architecture, random_net(small_config(attention_reach=2)).architecture
-    assert scope_of("exact", own).of(9) == Scope() and scope_of("auto", plain).of(9) == Scope()
-    assert scope_of("grid", own).of(9) == Scope(strided=True)
+    assert {scope_of(name, plain).of(9) for name in ("exact", "auto")} == {Scope()}
+    assert scope_of("grid", plain).of(9) == Scope(strided=True)
+    assert scope_of("exact", own).of(0) == Scope(reach=2)  # what `forward` is
+    assert scope_of("grid", own) == scope_of("auto", own) == scope_of("local", own)
     assert scope_of("auto", own).of(9) == Scope(reach=2, margin=default_margin(2))
     assert scope_of("auto", own).of(0) == Scope(reach=1, margin=default_margin(1))
     assert scope_of("local", own, margin=5).of(0) == Scope(reach=1, margin=5)
     assert {scope_of("local", plain).of(n).reach for n in range(9)} == {3}  # half of its tables' 6 tokens
     assert {scope_of("local", own, reach=5, margin=0).of(n) for n in range(9)} == {Scope(reach=5, margin=0)}
-    assert scope_of("exact", own).alike((90, 90)) and scope_of("auto", own).alike((2, 2))
-    assert not scope_of("auto", own).alike((2, 3)) and not scope_of("local", own, margin=0).alike((2, 2))
+    assert scope_of("exact", plain).of_all((90, 90)) == Scope()
+    assert scope_of("exact", own).of_all((3, 3)) == scope_of("auto", own).of_all((2, 2)) == EVERYWHERE
+    for rule, grid in ((scope_of("exact", own), (3, 4)), (scope_of("auto", own), (2, 3)),
+                       (scope_of("local", own, margin=0), (2, 2))):
+        assert rule.of_all(grid) is None
+    with pytest.raises(ValueError, match="reach and margin are for strategy 'local'"):
+        scope_of("exact", own, reach=2)
     for given_, said in (({"reach": 0}, "reach is 0"), ({"reach": 1.5}, "reach is 1.5"), ({"margin": -1}, "margin")):
         with pytest.raises(ValueError, match=said):
             scope_of("local", own, **given_)

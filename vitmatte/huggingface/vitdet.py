@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from ..checks import check_pixel_values
 from ..inference.bands import run_block
 from ..inference.context import Context
+from ..inference.local import run_block_within
 from ..model.block import VitDetAttention, VitDetLayer
 from ..model.vitdet import VitDet
 from ..weights.load import Checkpoint
@@ -92,9 +93,10 @@ class VitDetBackbone(PretrainedNet, VitDet):
         if self.gradient_checkpointing and self.training:
             return checkpoint(layer, x, use_reentrant=False)
         differentiable = torch.is_grad_enabled() and (x.requires_grad or layer.norm1.weight.requires_grad)
-        if differentiable or self.training or self.architecture.attention_reach is not None:
+        if differentiable or self.training:
             return layer(x)
-        return run_block(layer, x if x.is_contiguous() else x.contiguous(), Context())
+        reach, x = self.architecture.attention_reach, x.contiguous()
+        return run_block(layer, x, Context()) if reach is None else run_block_within(layer, x, reach, Context())
 
     @classmethod
     def _read(cls, path: Path, state: Mapping[str, Tensor] | None) -> Checkpoint:

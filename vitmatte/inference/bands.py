@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..model.attention import stretched_table
+from ..model.attention import stretched_table, trained_table
 from ..model.block import VitDetAttention, VitDetLayer, VitDetResidual
 from ..model.vitdet import VitDet, VitDetEmbeddings
 from ..padding import SizeContract
@@ -90,7 +90,7 @@ def run_block(layer: VitDetLayer, x: Tensor, context: Context, needed: Tensor | 
     else:
         reach = needed if layer.residual is None else _grown(needed)
         _global_for(layer, x, context, _rounded(reach.flatten()))
-    return x if layer.residual is None else _residual(layer.residual, x, context)
+    return x if layer.residual is None else residual_in_bands(layer.residual, x, context)
 
 
 def finish(layer: VitDetLayer, x: Tensor, attended: Tensor, context: Context) -> Tensor:
@@ -182,19 +182,21 @@ def _global_for(layer: VitDetLayer, x: Tensor, context: Context, place: Tensor) 
 def offset_tables(
     layer: VitDetAttention, size: tuple[int, int], like: Tensor, context: Context
 ) -> OffsetTables | None:
-    """Relative positions of a grid of that size, resized once a run."""
+    """Relative positions of a grid of that size, fitted to it once a run."""
     if not layer.relative:
         return None
     tables = []
     for table, length in zip((layer.rel_pos_h, layer.rel_pos_w), size, strict=True):
         key = (id(table), length)
         if key not in context.tables:
-            context.tables[key] = stretched_table(table.to(like.device), length).to(like.dtype)
+            fitted = trained_table if context.trained_tables else stretched_table
+            context.tables[key] = fitted(table.to(like.device), length).to(like.dtype)
         tables.append(context.tables[key])
     return OffsetTables(*tables)
 
 
-def _residual(block: VitDetResidual, x: Tensor, context: Context) -> Tensor:
+def residual_in_bands(block: VitDetResidual, x: Tensor, context: Context) -> Tensor:
+    """`VitDetResidual.forward` of tokens [B, H, W, C] in bands of rows."""
     batch, height, width, channels = x.shape
     result = torch.empty_like(x)
     for top, bottom in context.bands(height, batch * width * 2 * channels * x.element_size()):

@@ -38,13 +38,15 @@ class Context:
         step: called after each band, chunk and tile with the multiply-adds done; raising from it ends the run.
         strided: global blocks attend among every second token of every second row, in four groups, as
             Matte-Anything does: a quarter of the work, and another result.
-        tables: relative position tables already resized in this run, by parameter and length.
+        trained_tables: relative position tables are taken as they were trained; else resized to the picture.
+        tables: relative position tables already fitted in this run, by parameter and length.
     """
 
     band_bytes: int = CPU_BAND
     chunk_bytes: int = CPU_CHUNK
     step: Callable[[int], None] = _nothing
     strided: bool = False
+    trained_tables: bool = False
     tables: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     _scratch: Tensor | None = field(default=None, repr=False)
     _largest: Tensor | None = field(default=None, repr=False)

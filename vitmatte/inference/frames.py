@@ -119,7 +119,7 @@ def _compute_group(setting: Setting, frames: Sequence[Frame], step: Callable[[fl
         found = [region(frame, rows, columns) for frame in frames]
         return torch.cat(found) if len(found) > 1 else found[0]
 
-    context = Context(plan.band_bytes, plan.chunk_bytes, advance, scope.strided)
+    context = Context(plan.band_bytes, plan.chunk_bytes, advance, scope.strided, scope.trained_tables)
     features: Region
     if blocks is not None and scope.reach is not None:
         tokens = local_features(cast(VitDet, net.backbone), regions, len(frames), blocks, scope.reach, context)

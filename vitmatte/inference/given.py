@@ -15,8 +15,10 @@ from .scope import FURTHER, Scope, ScopeRule
 from .tiles import features_seen
 
 
-def frame_scope(rule: ScopeRule, trimap: Tensor, stride: int) -> Scope:
-    """The scope of a frame by its trimap [H, W]; `stride`: pixels on a token's side."""
+def frame_scope(rule: ScopeRule, trimap: Tensor, grid: tuple[int, int], stride: int) -> Scope:
+    """The scope of a frame by its trimap [H, W], of `grid` tokens with `stride` pixels a side."""
+    if (common := rule.of_all(grid)) is not None:
+        return common
     if rule.least is None or rule.widest.reach is None:
         return rule.widest
     foreground, background = known_areas(trimap)
@@ -31,19 +33,19 @@ def widest_scope(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[
         (the scope with the longest reach among the frames', the largest number of tokens that a frame stores, at least
         1; None where all are stored).
     """
-    if rule.widest.reach is None:
-        return rule.widest, None
     transformer, preprocessing = model.net.architecture.transformer, model.preprocessing
-    assert transformer is not None
     shape, contract = decoder_shape(model.net.architecture), SizeContract(preprocessing.divisor)
     grid = contract.padded(trimap.shape[1]) >> shape.levels, contract.padded(trimap.shape[2]) >> shape.levels
+    if (common := rule.of_all(grid)) is not None:
+        return common, None
+    assert transformer is not None
     widest, most = rule.of(0), 1
     for frame in trimap:
         foreground, background = known_areas(frame)
         needed = features_seen(~(foreground | background), grid, shape.levels)
         if not bool(needed.any()):
             continue
-        scope = frame_scope(rule, frame, 1 << shape.levels)
+        scope = frame_scope(rule, frame, grid, 1 << shape.levels)
         assert scope.reach is not None and widest.reach is not None
         widest = scope if scope.reach > widest.reach else widest
         most = max(most, int(tokens_by_block(needed, transformer, scope.reach, scope.margin)[0].seen.sum()))

@@ -20,7 +20,7 @@ from ..model.block import VitDetLayer, VitDetResidual, convolved
 from ..model.vitdet import VitDet
 from ..padding import Span
 from .attention import attention
-from .bands import finish, offset_tables
+from .bands import finish, offset_tables, residual_in_bands, run_block
 from .cells import CELL, NOTHING, attend_in_cells, cells_of
 from .context import Context, Region
 from .needed import BlockTokens, touched
@@ -76,6 +76,29 @@ def local_features(
         if layer.residual is not None:
             _residual(layer.residual, tokens, block, context)
     return tokens
+
+
+@torch.no_grad()
+def run_block_within(layer: VitDetLayer, x: Tensor, reach: int, context: Context) -> Tensor:
+    """The same function as `VitDetLayer.forward` of a net with an `attention_reach`.
+
+    Args:
+        layer: in evaluation mode.
+        x: tokens [B, H, W, C], contiguous; overwritten.
+        reach: of a global block, in tokens.
+        context: how to run.
+
+    Returns:
+        [B, H, W, C].
+    """
+    batch, height, width, channels = x.shape
+    if layer.attention.window or reach >= max(height, width) - 1:
+        return run_block(layer, x, Context(context.band_bytes, context.chunk_bytes, context.step, trained_tables=True))
+    everywhere = torch.ones(height, width, dtype=torch.bool, device=x.device)
+    index = torch.arange(height * width, device=x.device).view(height, width)
+    tokens = StoredTokens(x.view(batch, height * width, channels), index)
+    _global(layer, tokens, BlockTokens(everywhere, everywhere, everywhere), reach, context)
+    return x if layer.residual is None else residual_in_bands(layer.residual, x, context)
 
 
 def embedded(net: VitDet, region: Region, batch: int, stored: Tensor, context: Context) -> StoredTokens:

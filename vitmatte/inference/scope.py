@@ -26,11 +26,16 @@ class Scope:
             None: to all, with tables stretched to the picture.
         margin: with a reach, tokens further than this from every token that an unknown pixel sees do not exist; None:
             all exist that are seen.
+        trained_tables: they attend to all, with their tables as trained: what a reach is that spans the picture.
     """
 
     strided: bool = False
     reach: int | None = None
     margin: int | None = None
+    trained_tables: bool = False
+
+
+EVERYWHERE = Scope(trained_tables=True)
 
 
 @dataclass(frozen=True)
@@ -49,19 +54,23 @@ class ScopeRule:
     margin: int | None = None
 
     def of(self, distance: int) -> Scope:
-        """The scope of a frame whose unknown tokens are so many tokens away from known ones."""
+        """The scope of a frame of a large grid whose unknown tokens are so many tokens away from known ones."""
         if self.least is None or self.widest.reach is None:
             return self.widest
         reach = min(self.widest.reach, max(self.least, math.ceil(FURTHER * distance)))
         return Scope(reach=reach, margin=default_margin(reach) if self.margin is None else self.margin)
 
 
-    def alike(self, grid: tuple[int, int]) -> bool:
-        """Whether all frames of a grid (H, W) have one function, so that they can be computed together."""
+    def of_all(self, grid: tuple[int, int]) -> Scope | None:
+        """The one scope of all frames of a grid (H, W), so that they can be computed together; None: each has its own.
+
+        Where the shortest reach spans the grid, every token attends to all.
+        """
         narrowest, across = self.of(0), max(grid) - 1
         if narrowest.reach is None:
-            return True
-        return narrowest.reach >= across and (narrowest.margin is None or narrowest.margin >= across)
+            return narrowest
+        spans = narrowest.reach >= across and (narrowest.margin is None or narrowest.margin >= across)
+        return EVERYWHERE if spans else None
 
 
 def scope_of(
@@ -71,7 +80,8 @@ def scope_of(
 
     Args:
         strategy: "exact", "grid", "local", or "auto": local where the net's configuration has an `attention_reach`,
-            because it was trained so or is more accurate so, else exact, as it was published.
+            else exact. For a net with an `attention_reach`, "exact" is its `forward`: all of that reach without a
+            margin; and "grid" is "local", which is faster and closer to it.
         architecture: the net's.
         reach: for "local", in tokens, the same for every frame. None: of a net with an `attention_reach`, FURTHER
             times as far as the frame's unknown area is wide, from half of it to all; of others, half of the side that
@@ -87,15 +97,15 @@ def scope_of(
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < low):
             raise ValueError(f"{name} is {value!r}; expected a whole number of tokens, at least {low}")
     transformer = architecture.transformer
-    if strategy == "auto":
-        strategy = "local" if transformer is not None and transformer.attention_reach is not None else "exact"
-    if strategy != "local":
-        if reach is not None or margin is not None:
-            raise ValueError("reach and margin are for strategy 'local'; give that, or leave them out")
+    own = None if transformer is None else transformer.attention_reach
+    if strategy not in ("local", "auto" if own is not None else "local") and (reach is not None or margin is not None):
+        raise ValueError("reach and margin are for strategy 'local'; give that, or leave them out")
+    if own is None and strategy != "local":
         return ScopeRule(Scope(strided=strategy == "grid"))
+    if strategy == "exact":
+        return ScopeRule(Scope(reach=own))
     if transformer is None:
         raise ValueError("strategy is 'local', but this net's backbone is another library's; expected exact or auto")
-    own = transformer.attention_reach
     widest = reach or own or max(1, min(transformer.grid) // 2)
     least = max(1, own // 2) if own is not None and reach is None else None
     return ScopeRule(Scope(reach=widest, margin=default_margin(widest) if margin is None else margin), least, margin)

@@ -33,10 +33,8 @@ def relative_table(table: Tensor, length: int, reach: int | None = None) -> Tens
     """
     place = torch.arange(length, device=table.device)
     offset = place[:, None] - place[None, :]  # [length, length]
-    if reach is not None:
-        largest = table.shape[0] // 2
-        return table[offset.clamp(-largest, largest) + largest]
-    return stretched_table(table, length)[offset + length - 1]
+    fitted = stretched_table(table, length) if reach is None else trained_table(table, length)
+    return fitted[offset + length - 1]
 
 
 def stretched_table(table: Tensor, length: int) -> Tensor:
@@ -46,6 +44,17 @@ def stretched_table(table: Tensor, length: int) -> Tensor:
         return table
     columns = table.float().t().unsqueeze(0)  # [1, d, 2L-1]
     return F.interpolate(columns, size=offsets, mode="linear").squeeze(0).t().to(table.dtype)
+
+
+def trained_table(table: Tensor, length: int) -> Tensor:
+    """The vectors of a table [2 * L - 1, d], as they are, for the offsets of an axis of `length` places.
+
+    Returns:
+        [2 * length - 1, d]; offsets beyond the table's own have its first or last vector.
+    """
+    largest = table.shape[0] // 2
+    offsets = torch.arange(1 - length, length, device=table.device)
+    return table[offsets.clamp(-largest, largest) + largest]
 
 
 @dataclass(frozen=True)
