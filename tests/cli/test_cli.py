@@ -165,7 +165,7 @@ def test_models(tmp_path, capsys):
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.jpg"], 1, "has no transparency"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "greenish"], 1, "no picture greenish"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "#12"], 1, "expected #RRGGBB"),
-    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--reach", "6"], 1, "are for strategy 'local'"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--strategy", "exact", "--reach", "6"], 1, "are for strategy 'local'"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--memory-limit", "1"], 1, "--memory-limit is 1 MB"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--refine", "-1"], 1, "--refine is -1.0; expected"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--refine", "strong"], 2, "invalid float"),

@@ -1,5 +1,8 @@
 """Writes tests/data/golden.safetensors: transformers' alpha of the bundled model for a piece of the demo portrait.
 
+The piece lies in the corner of a black picture of 512 x 512 pixels, all background: at this size transformers does not
+stretch the model's position tables, so that it computes the function that the model has learnt.
+
 Run from the repository's root when the bundled model changes: python tests/support/make_golden.py
 """
 
@@ -13,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import VitMatteConfig, VitMatteForImageMatting
 
 BUNDLED = ROOT / "vitmatte" / "bundled" / "vitmatte-tiny"
+SIDE = 512  # pixels
 BOX = (420, 20, 580, 148)  # hair, at a size that needs no padding
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
@@ -26,10 +30,12 @@ def main() -> None:
     net = VitMatteForImageMatting(VitMatteConfig.from_pretrained(BUNDLED)).eval()
     net.load_state_dict({name: value.float() if value.is_floating_point() else value
                          for name, value in load_file(BUNDLED / "model.safetensors").items()}, strict=True)
-    half = torch.where(trimap == 128, 0.5, trimap / 255)
-    pixels = torch.cat([(image / 255 - MEAN) / STD, half.unsqueeze(-1)], dim=-1)
+    height, width = trimap.shape
+    half, colours = torch.zeros(SIDE, SIDE), torch.zeros(SIDE, SIDE, 3)
+    half[:height, :width], colours[:height, :width] = torch.where(trimap == 128, 0.5, trimap / 255), image / 255
+    pixels = torch.cat([(colours - MEAN) / STD, half.unsqueeze(-1)], dim=-1)
     with torch.inference_mode():
-        alpha = net(pixels.permute(2, 0, 1).unsqueeze(0)).alphas[0, 0]
+        alpha = net(pixels.permute(2, 0, 1).unsqueeze(0)).alphas[0, 0, :height, :width]
     tensors = {"image": image, "trimap": trimap, "alpha": alpha.contiguous()}
     save_file(tensors, DATA / "golden.safetensors")
 

@@ -57,6 +57,7 @@ PHOTO, MASK, MODEL = "photo", "rough", "model"  # names of nodes in what follows
 # The brush of older mask editors is translucent and leaves masks of 0.7 to 1; at the node's defaults all that is less
 # than 1 would be unknown.
 HARD = {"low": 0.5, "high": 0.5}
+SETTINGS = {"strategy": "auto", "refine": 1.0}  # of ViTMatte Matting
 OWN = ("**Your own picture:** put **Load Image** in place of Example Picture and paint over the subject in its mask "
        "editor, or connect the mask of Remove Background, SAM or any other node. What was painted by hand wants larger "
        "*inner* and *outer*.")
@@ -68,7 +69,8 @@ def chain(example: str, trimap: dict, prefix: str, *, strands: bool, frames: int
     picture = (PHOTO, 0)
     loader = (MODEL, "ViTMatteModelLoader", 110, {}, {})
     first = [(PHOTO, "ViTMatteExample", 290, {}, {"picture": example, "frames": frames})]
-    third = [("matte", "ViTMatteMatting", 354, {"model": (MODEL, 0), "image": picture, "trimap": ("trimap", 0)}, {}),
+    third = [("matte", "ViTMatteMatting", 354, {"model": (MODEL, 0), "image": picture, "trimap": ("trimap", 0)},
+              SETTINGS),
              ("look", "ViTMatteTrimapPreview", 286, {"image": picture, "trimap": ("trimap", 0)}, {})]
     if cut:
         first = [("note", "MarkdownNote", 310, {}, None), *first, loader]
@@ -107,7 +109,7 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
                "fill_holes": 200, "remove_specks": 200})],
             [(MODEL, "ViTMatteModelLoader", 110, {}, {}),
              ("matte", "ViTMatteMatting", 334,
-              {"model": (MODEL, 0), "image": (PHOTO, 0), "trimap": ("trimap", 0)}, {}),
+              {"model": (MODEL, 0), "image": (PHOTO, 0), "trimap": ("trimap", 0)}, SETTINGS),
              ("look", "ViTMatteTrimapPreview", 300, {"image": (PHOTO, 0), "trimap": ("trimap", 0)}, {})],
             [("cut", "ViTMatteForeground", 390, {"image": (PHOTO, 0), "alpha": ("matte", 0)}, {}),
              ("save", "SaveImage", 370, {"images": ("cut", 1)}, None)],
@@ -253,7 +255,7 @@ def blueprint() -> dict:
     """Picture and rough mask to cut-out, matte and a preview of the trimap, as one node of the node library."""
     columns = [
         [("model", "ViTMatteModelLoader", 110, {}, {}), ("trimap", "ViTMatteTrimap", 640, {}, {})],
-        [("matte", "ViTMatteMatting", 414, {"model": ("model", 0), "trimap": ("trimap", 0)}, {}),
+        [("matte", "ViTMatteMatting", 414, {"model": ("model", 0), "trimap": ("trimap", 0)}, SETTINGS),
          ("look", "ViTMatteTrimapPreview", 350, {"trimap": ("trimap", 0)}, {})],
         [("cut", "ViTMatteForeground", 400, {"alpha": ("matte", 0)}, {})],
     ]
