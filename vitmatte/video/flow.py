@@ -31,7 +31,7 @@ SMOOTH = 3  # cells over which displacements are averaged after a step, by their
 STEPS = (8, 6, 5, 4, 3)  # from the coarsest level on; the last holds for all others
 DAMPING = 2e-5  # squared value a pixel: noise of 1/255 has 1.5e-5
 LONGEST = 1.5  # pixels of a level that one step goes at most
-FLOOR = 0.01  # the weight of what is no subject
+FLOOR = 0.003  # the weight of what is no subject
 WHOLE = 2  # levels from this one on are computed everywhere; finer ones in and around the area
 
 
@@ -178,7 +178,7 @@ def _refined(
         share = tiles.cut(weight)
     elif other_weight is not None:
         share = moved(other_weight, tiles.dense(v))
-    share = share.clamp(min=FLOOR) * tiles.inside
+    share = share.square().clamp_(min=FLOOR) * tiles.inside
     gradient = spatial_gradient(framed)[..., 1:-1, 1:-1]  # [N, 3, 2, T, T]
     gx, gy = gradient[:, :, 0], gradient[:, :, 1]
     wx, wy = gx * share, gy * share
