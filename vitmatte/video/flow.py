@@ -4,13 +4,16 @@ For each pixel x of the first picture I the displacement v minimises, over a win
 
     sum w |J(x + v) - I(x)|^2,
 
-J being the second picture. With g the gradient of I, a step is v <- v - (sum w g g^T + DAMPING)^-1 sum w g (J(x + v) - I),
+J being the second picture. With g the gradient of I, a step is
+
+    v <- v - (sum w g g^T + DAMPING)^-1 sum w g (J(x + v) - I),
+
 repeated on each level of a pyramid, from coarse to fine. Source: B. Lucas, T. Kanade, "An Iterative Image Registration
 Technique with an Application to Stereo Vision", IJCAI 1981; the gradient stays that of I as in S. Baker, I. Matthews,
 "Lucas-Kanade 20 Years On: A Unifying Framework", IJCV 56(3), 2004; the pyramid is J.-Y. Bouguet's (2001).
 
-The weight w is the subject's matte. Where the subject is thin (hair) or blurred, a window shows two motions at once, its
-own and the background's; a matte moves with the subject, so that is the motion that is looked for. DVM (arXiv
+The weight w is the square of the subject's matte. Where the subject is thin (hair) or blurred, a window shows two
+motions at once, its own and the background's; a matte moves with the subject, so its motion is looked for. DVM (arXiv
 2104.11208) warns that flow cannot be relied on in such regions: whoever uses it must test it (see `trust`).
 """
 
@@ -22,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .tiles import CELL, TILE, Tiles
+from .tiles import Tiles
 
 LARGE = 320  # pixels of the shorter side: pictures from here on are looked at in half their size at most
 COARSEST = 16  # pixels of the shorter side of the coarsest level
