@@ -29,7 +29,7 @@ WINGS: dict[str, set[str]] = {
     "huggingface": {"inference", "model", "weights"},
     "video": {"trimap"},
     "training": {"evaluation", "inference", "model", "pictures", "trimap", "weights"},
-    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "training", "trimap", "weights"},
+    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "training", "trimap", "video", "weights"},
 }
 # What gathers names or starts the command line, and may use every wing.
 TOP = {"vitmatte", "vitmatte.__main__"}
