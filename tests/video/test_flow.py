@@ -14,8 +14,8 @@ from vitmatte.video.trust import is_cut, move
 
 pytestmark = pytest.mark.numbers
 
-# Linear interpolation of a wave of P pixels a period is off by at most (2 pi / P)^2 / 8 of its amplitude, which shows as
-# that share of 1 / (2 pi / P) pixels of motion: (2 pi / P) / 8 = 0.07 pixels of a level for the 11 pixels a period that
+# Linear interpolation of a wave of P pixels a period is off by at most (2 pi / P)^2 / 8 of its amplitude, which shows
+# as that share of 1 / (2 pi / P) pixels of motion: (2 pi / P) / 8 = 0.07 pixels of a level for the 11 pixels a period that
 # dominate these textures (bumps of 6 pixels). The finest level's pixels are two of the picture's from 320 on.
 BOUND = 0.07
 
