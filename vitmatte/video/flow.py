@@ -241,8 +241,9 @@ def _extended(v: Tensor, mass: Tensor) -> Tensor:
     being the same of the squares of twice the side.
     """
     pairs = [(v * mass, mass)]
-    while max(pairs[-1][0].shape[-2:]) > 1:
-        pairs.append(tuple(F.avg_pool2d(planes, 2, ceil_mode=True) for planes in pairs[-1]))
+    while max(pairs[-1][1].shape[-2:]) > 1:
+        top, weight = pairs[-1]
+        pairs.append((F.avg_pool2d(top, 2, ceil_mode=True), F.avg_pool2d(weight, 2, ceil_mode=True)))
     top, weight = pairs.pop()
     found = top / weight
     for top, weight in reversed(pairs):
