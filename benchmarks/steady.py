@@ -27,7 +27,7 @@ from vitmatte import load_model, make_trimap, matte
 from vitmatte.evaluation.temporal import Clip as Judge
 from vitmatte.pictures import writing
 from vitmatte.video.carry import Carry, LostError
-from vitmatte.video.flow import Flow
+from vitmatte.video.field import Flow
 from vitmatte.video.steady import Steady
 
 from .clips import SCENES, Clip, make_clip

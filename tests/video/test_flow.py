@@ -8,7 +8,8 @@ import pytest
 import torch
 from moving import disc, picture, shifted, texture
 
-from vitmatte.video.flow import Flow, flow_between, levels_of, sample
+from vitmatte.video.field import Flow, sample
+from vitmatte.video.flow import flow_between, levels_of
 from vitmatte.video.tiles import TILE, Tiles
 from vitmatte.video.trust import is_cut, move
 
