@@ -28,8 +28,9 @@ WINGS: dict[str, set[str]] = {
     "inference": {"model", "refinement", "trimap", "weights"},
     "export": {"inference", "model", "trimap", "weights"},
     "huggingface": {"inference", "model", "weights"},
+    "video": {"trimap"},
     "training": {"evaluation", "inference", "model", "pictures", "trimap", "weights"},
-    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "refinement", "training", "trimap",
+    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "refinement", "training", "trimap", "video",
             "weights"},
 }
 # What gathers names or starts the command line, and may use every wing.
