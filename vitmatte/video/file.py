@@ -58,7 +58,8 @@ class VideoFile(Clip):
             self.rate = Fraction(stream.average_rate or stream.guessed_rate or RATE)
             self.time_base = Fraction(stream.time_base or 1 / self.rate)
             if first.interlaced_frame:
-                log.warning("%s: its frames are interlaced; they are taken as they are: deinterlace it first", self.name)
+                log.warning("%s: its frames are interlaced; they are taken as they are: deinterlace them first",
+                            self.name)
             total = stream.frames or _counted(container, stream)
             self._wanted = range(total)
             start = None
@@ -71,7 +72,8 @@ class VideoFile(Clip):
                 start = self._time_at(container, stream, 0)
             self._whole = len(self._wanted) == total
             sounds = len(container.streams.audio) > 0
-        self.count, self.first, self._start = len(self._wanted), self._wanted.start, start
+        self.count, self.total, self.first, self._start = len(self._wanted), total, self._wanted.start, start
+        self.numbers = range(first_number + self.first, first_number + self.first + self.count)
         if sounds:
             end = None if self._whole else start + self.count / self.rate
             self.sound = Sound(source, start, end)
@@ -113,7 +115,7 @@ class VideoFile(Clip):
             raise ValueError(f"{self.name}: frame {number} is {image.shape[1]}x{image.shape[0]} and the first "
                              f"{self.size[1]}x{self.size[0]}; expected one size: convert it first")
         duration = frame.duration * self.time_base if frame.duration else 1 / self.rate
-        return ClipFrame(number, position, f"{number:06}", time - self._start, Fraction(duration), image)
+        return ClipFrame(number, position, self.name_of(position - self.first), time - self._start, Fraction(duration), image)
 
     def _time_of(self, frame: Any, previous: Fraction | None) -> Fraction:
         """Seconds; a frame without a time, or with one that is not after the frame before it, follows that at once."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-LACKING = ("video files are read and written with PyAV, which is not installed: pip install \"vitmatte[video]\", or pip "
-           "install av. Folders of pictures need none")
+LACKING = ("video files are read and written with PyAV, which is not installed: pip install \"vitmatte[video]\", or "
+           "pip install av. Folders of pictures need none")
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -57,8 +57,10 @@ class Clip(ABC):
         size: (height, width) of the upright frames.
         rate: frames per second; of a variable rate the average.
         time_base: seconds; all times are multiples of it.
-        count: of frames, as the file says; what is really there is known at the end.
-        first: position of the first frame that is read.
+        count: of the frames that are read, as the file says; what is really there is known at the end.
+        total: of all frames that there are.
+        first: position of the first frame that is read, among all.
+        numbers: what the frames that are read are called, in order.
         colours: what its numbers mean.
         pixel_aspect: width to height of a pixel.
         sound: its own, or None.
@@ -70,11 +72,17 @@ class Clip(ABC):
     rate: Fraction = RATE
     time_base: Fraction = 1 / RATE
     count: int
+    total: int
     first: int = 0
+    numbers: Sequence[int]
     colours: Colours = Colours()
     pixel_aspect: Fraction = Fraction(1)
     sound: Sound | None = None
     profile: bytes | None = None
+
+    def name_of(self, index: int) -> str:
+        """The name of a frame that is read, counted from 0, in results that are one file for each."""
+        return f"{self.numbers[index]:06}"
 
     @abstractmethod
     def frames(self, skip: int = 0) -> Iterator[ClipFrame]:

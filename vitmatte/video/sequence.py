@@ -86,9 +86,9 @@ class Sequence(Clip):
             self.first = numbers.index(frames[0])
         self._pictures = [(i, n, pictures[n]) for i, n in enumerate(numbers)
                           if frames is None or frames[0] <= n <= frames[1]]
-        self.count = len(self._pictures)
-        wanted = [n for _, n, _ in self._pictures]
-        lacking = sorted(set(range(wanted[0], wanted[-1] + 1)) - set(wanted))
+        self.count, self.total = len(self._pictures), len(numbers)
+        self.numbers = [n for _, n, _ in self._pictures]
+        lacking = sorted(set(range(self.numbers[0], self.numbers[-1] + 1)) - set(self.numbers))
         if lacking:
             log.warning("%s: there is no frame %s; those beside it follow each other", path, listed(
                 [str(n) for n in lacking]))
@@ -97,19 +97,18 @@ class Sequence(Clip):
         self.size = height, width
         for _, _, one in self._pictures[1:]:
             if (size := read_size(one)) != (width, height):
-                raise ValueError(f"{one} is {size[0]}x{size[1]} and {first} {width}x{height}; expected one size for all "
-                                 "frames of a clip")
+                raise ValueError(f"{one} is {size[0]}x{size[1]} and {first} {width}x{height}; expected one size for "
+                                 "all frames of a clip")
         self.profile = read_photograph(first).profile
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the wanted pictures without suffix."""
-        return [path.stem for _, _, path in self._pictures]
 
     @property
     def files(self) -> list[Path]:
         """The files of the wanted pictures."""
         return [path for _, _, path in self._pictures]
+
+    def name_of(self, index: int) -> str:
+        """See `Clip`."""
+        return self._pictures[index][2].stem
 
     def frames(self, skip: int = 0) -> Iterator[ClipFrame]:
         """See `Clip`."""
