@@ -11,6 +11,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 
+def tell(what: str) -> None:
+    """Says something on standard error, beside a progress bar."""
+    tqdm.write(f"vitmatte: {what}", file=sys.stderr)
+
+
 @contextmanager
 def warnings_of(path: Path, *, once: bool = False) -> Iterator[None]:
     """Within it, what the library logs as a warning is said on standard error with the file's name.

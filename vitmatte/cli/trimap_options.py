@@ -48,15 +48,20 @@ def given_marks(options: argparse.Namespace) -> list[Path]:
     return [given for name in MARKS if (given := getattr(options, f"mark_{name}")) is not None]
 
 
+def check(options: argparse.Namespace) -> None:
+    """Raises ValueError for options that `make_trimap` does not take."""
+    check_options(inner=options.inner, outer=options.outer, strands=options.strands, unit=options.unit,
+                  low=options.low, high=options.high, fill_holes=options.fill_holes,
+                  remove_specks=options.remove_specks)
+
+
 def marks_of(options: argparse.Namespace, masks: list[Path]) -> dict[Path, Marks]:
     """The files of marks that belong to each mask: those of its name in a folder (see `pairing`), or one for all.
 
     Raises:
         ValueError, OSError: options that `make_trimap` does not take, or marks that are not there; before any work.
     """
-    check_options(inner=options.inner, outer=options.outer, strands=options.strands, unit=options.unit,
-                  low=options.low, high=options.high, fill_holes=options.fill_holes,
-                  remove_specks=options.remove_specks)
+    check(options)
     marks: dict[Path, Marks] = {mask: {} for mask in masks}
     for name in MARKS:
         given: Path | None = getattr(options, f"mark_{name}")

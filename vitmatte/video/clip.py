@@ -19,7 +19,7 @@ from .read import Clip, ClipFrame
 from .write import Target, Writer
 
 Matte = Callable[[Tensor, Tensor, Step], Tensor]
-TrimapOf = Callable[[Tensor, Tensor, str], Tensor]
+TrimapOf = Callable[[Tensor, Tensor, str, int], Tensor]
 
 
 class SteadyResult(Protocol):
@@ -120,7 +120,7 @@ def matte_clip(
         clip: its frames.
         masks: of its frames; where one has none, `carry` gives its trimap.
         outputs: what is written, and by whom (`write.writers`).
-        trimap_of: (mask [H, W], image [H, W, 3], the mask's name) to a trimap [H, W] of 0, 0.5 and 1.
+        trimap_of: (mask [H, W], image [H, W, 3], the mask's name, the frame's index) to a trimap [H, W] of 0, 0.5 and 1.
         matte: (image, trimap, step) to alpha [H, W].
         look: of cut-outs and fills.
         steady: makes mattes hold still; None leaves each as it is.
@@ -209,7 +209,7 @@ def _matted(
     with report.timed("trimap"):
         own = masks.at(index)
         if own is not None:
-            trimap = trimap_of(own[0].to(frame.image.device), frame.image, own[1])
+            trimap = trimap_of(own[0].to(frame.image.device), frame.image, own[1], index)
     if own is None:
         if carry is None:
             raise ValueError(f"frame {frame.number} has no mask")
