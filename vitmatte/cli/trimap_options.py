@@ -6,6 +6,7 @@ import argparse
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -85,7 +86,7 @@ def trimap_of(options: argparse.Namespace, mask: Path, image: Tensor | None, mar
     return made_of(options, reading.read_mask(mask), image, marks, str(mask))
 
 
-def made_of(options: argparse.Namespace, values: Tensor, image: Tensor | None, marks: Mapping[str, Tensor],
+def made_of(options: argparse.Namespace, values: Tensor, image: Tensor | None, marks: Mapping[str, Any],
             mask: str) -> Tensor:
     """The same of a mask that was read [1, H, W], with marks by name; `mask` is its name for messages."""
     image = image if options.strands > 0 else None
