@@ -22,16 +22,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .tiles import CELL, TILE, Tiles
+
 LARGE = 320  # pixels of the shorter side: pictures from here on are looked at in half their size at most
 COARSEST = 16  # pixels of the shorter side of the coarsest level
-WINDOW = 9  # pixels of a level
-SMOOTH = 5
+WINDOW = 3  # cells of a window
+SMOOTH = 3  # cells over which displacements are averaged after a step, by their weight
 STEPS = (8, 6, 5, 4, 3)  # from the coarsest level on; the last holds for all others
 DAMPING = 2e-5  # squared value a pixel: noise of 1/255 has 1.5e-5
 LONGEST = 1.5  # pixels of a level that one step goes at most
-FLOOR = 0.02  # the weight of what is no subject
-TILE, HALO = 32, 6  # pixels of a level; the halo holds half a window and the gradient's reach
-AROUND = 8  # pixels of a level around the area that are computed too: the other direction starts from there
+FLOOR = 0.01  # the weight of what is no subject
+WHOLE = 2  # levels from this one on are computed everywhere; finer ones in and around the area
 
 
 @dataclass(frozen=True)
@@ -47,21 +48,30 @@ class Flow:
     """Motion from a frame to another.
 
     Args:
-        grid: [1, 2, h, w], along x and y, in pixels of the frame; its grid covers the frame, at any resolution.
+        grid: [1, 2, h, w], along x and y, in pixels of the frame.
+        extent: pixels of the frame that the grid covers, from its top left corner on: (height, width).
         size: the frame's (H, W).
     """
 
     grid: Tensor
+    extent: tuple[float, float]
     size: tuple[int, int]
+
+    @classmethod
+    def of(cls, dense: Tensor) -> Flow:
+        """The flow that a displacement for each pixel, [H, W, 2], makes."""
+        size = int(dense.shape[0]), int(dense.shape[1])
+        return cls(dense.float().permute(2, 0, 1).unsqueeze(0), size, size)
 
     def at(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Motion along x and y at positions in the frame's pixels, tensors of any one shape."""
-        moved = sample(self.grid, x, y, self.size)
+        moved = sample(self.grid, x, y, self.extent)
         return moved[0], moved[1]
 
     def dense(self) -> Tensor:
-        """[H, W, 2]."""
-        return F.interpolate(self.grid, size=self.size, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+        """[H, W, 2]: a displacement for each pixel."""
+        y, x = (torch.arange(side, device=self.grid.device, dtype=torch.float32) for side in self.size)
+        return torch.stack(self.at(x[None, :].expand(self.size), y[:, None].expand(self.size)), -1)
 
 
 def levels_of(image: Tensor) -> Levels:
@@ -71,20 +81,20 @@ def levels_of(image: Tensor) -> Levels:
     picture = image.permute(2, 0, 1).unsqueeze(0).float()
     size = int(image.shape[0]), int(image.shape[1])
     if min(size) >= LARGE:
-        picture = F.avg_pool2d(picture, 2, ceil_mode=False)
+        picture = F.avg_pool2d(picture, 2)
     pictures = [picture.contiguous()]
     while min(pictures[-1].shape[-2:]) >= 2 * COARSEST:
         pictures.append(pyrdown(pictures[-1]))
     return Levels(pictures, size)
 
 
-def sample(planes: Tensor, x: Tensor, y: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
-    """Values between pixels.
+def sample(planes: Tensor, x: Tensor, y: Tensor, extent: tuple[float, float] | None = None) -> Tensor:
+    """Values between pixels, linear; beyond the border it goes on.
 
     Args:
-        planes: [1, C, h, w] that cover a frame.
-        x, y: positions in pixels of that frame, of any one shape; outside of it the border goes on.
-        size: the frame's (H, W).
+        planes: [1, C, h, w].
+        x, y: positions, of any one shape, in pixels of a picture that the planes cover.
+        extent: that picture's (height, width); None for the planes' own pixels.
 
     Returns:
         [C, *x.shape].
@@ -92,15 +102,15 @@ def sample(planes: Tensor, x: Tensor, y: Tensor, size: tuple[int, int], mode: st
     from kornia.geometry.transform import remap
 
     height, width = planes.shape[-2:]
-    if (height, width) != size:
-        x, y = (x + 0.5) * (width / size[1]) - 0.5, (y + 0.5) * (height / size[0]) - 0.5
-    flat = remap(planes, x.reshape(1, 1, -1), y.reshape(1, 1, -1), mode=mode, padding_mode="border", align_corners=True)
+    if extent is not None and extent != (height, width):
+        x, y = (x + 0.5) * (width / extent[1]) - 0.5, (y + 0.5) * (height / extent[0]) - 0.5
+    flat = remap(planes, x.reshape(1, 1, -1), y.reshape(1, 1, -1), padding_mode="border", align_corners=True)
     return flat.view(planes.shape[1], *x.shape)
 
 
 def at(plane: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """[N]: a plane [H, W] at positions [N] between its pixels."""
-    return sample(plane[None, None], x, y, (int(plane.shape[0]), int(plane.shape[1])))[0]
+    return sample(plane[None, None], x, y)[0]
 
 
 @torch.no_grad()
@@ -116,98 +126,77 @@ def flow_between(
         weight: [H, W], the matte of the first frame: the subject's motion is looked for.
         second_weight: the same of the second frame, where the first has no matte yet.
     """
-    height, width = first.size
-    flow = torch.zeros(1, 2, 1, 1, device=first.pictures[0].device)  # in pixels of the frame
+    device = first.pictures[0].device
+    found: Flow | None = None
     last = len(first.pictures) - 1
     for level in range(last, -1, -1):
         picture, other = first.pictures[level], second.pictures[level]
-        size = tuple(picture.shape[-2:])
-        scale = torch.tensor([size[1] / width, size[0] / height], device=flow.device).view(1, 2, 1, 1)
-        flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False) * scale
-        planes = [_reduced(plane, size) for plane in (weight, second_weight)]
-        tiles = _tiles(None if area is None or level > 1 else _reduced(area.float(), size), size, picture.device)
-        steps = STEPS[min(last - level, len(STEPS) - 1)]
-        flow = _refined(picture, other, flow, planes[0], planes[1], tiles, steps) / scale
-    return Flow(flow, first.size)
-
-
-def _reduced(plane: Tensor | None, size: tuple[int, ...]) -> Tensor | None:
-    return None if plane is None else F.adaptive_avg_pool2d(plane[None, None].float(), size)
-
-
-def _tiles(area: Tensor | None, size: tuple[int, ...], device: torch.device) -> Tensor:
-    """[N, 2] row and column of the corners of tiles that hold some of the area [1, 1, h, w] or lie near it."""
-    rows, columns = (-(-side // TILE) for side in size)
-    if area is None:
-        wanted = torch.ones(rows, columns, dtype=torch.bool, device=device)
-    else:
-        padded = F.pad(area, (0, columns * TILE - size[1], 0, rows * TILE - size[0]))
-        padded = F.max_pool2d(padded, AROUND, AROUND)  # TILE is a multiple
-        near = F.max_pool2d(padded, 3, 1, 1)
-        wanted = F.max_pool2d(near, TILE // AROUND)[0, 0] > 0
-    return wanted.nonzero() * TILE
+        size = int(picture.shape[2]), int(picture.shape[3])
+        down, right = first.size[0] / size[0], first.size[1] / size[1]  # the frame's pixels in one of the level
+        tiles = Tiles(size, area if level < WHOLE else None, device)
+        start = torch.zeros(1, 2, *tiles.cells, device=device)
+        if found is not None:
+            x, y = tiles.middles()
+            x, y = found.at((x + 0.5) * right - 0.5, (y + 0.5) * down - 0.5)
+            start = torch.stack([x / right, y / down]).unsqueeze(0)
+        shares = [None if plane is None else F.adaptive_avg_pool2d(plane[None, None].float(), size)
+                  for plane in (weight, second_weight)]
+        cells = _refined(picture, other, start, shares[0], shares[1], tiles, STEPS[min(last - level, len(STEPS) - 1)])
+        cells = torch.stack([cells[:, 0] * right, cells[:, 1] * down], 1)
+        found = Flow(cells, (tiles.padded[0] * down, tiles.padded[1] * right), first.size)
+    assert found is not None
+    return found
 
 
 def _refined(
-    picture: Tensor, other: Tensor, flow: Tensor, weight: Tensor | None, other_weight: Tensor | None, tiles: Tensor,
+    picture: Tensor, other: Tensor, v: Tensor, weight: Tensor | None, other_weight: Tensor | None, tiles: Tiles,
     steps: int,
 ) -> Tensor:
-    """The flow [1, 2, h, w] of a level after some steps on its tiles; all lengths in pixels of the level."""
-    if not len(tiles):
-        return flow
-    height, width = picture.shape[-2:]
-    reach = torch.arange(-HALO, TILE + HALO, device=picture.device)
-    rows = (tiles[:, :1] + reach).clamp_(0, height - 1)  # [N, T]
-    columns = (tiles[:, 1:] + reach).clamp_(0, width - 1)
+    """The displacements v, [1, 2, cells down, across] in pixels of a level, after some steps on its tiles.
 
-    def cut(planes: Tensor) -> Tensor:
-        return planes[0][:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)  # [N, C, T, T]
+    Of all steps, each cell keeps the displacement that left the least difference in its window.
 
-    v = cut(flow)
-    x, y = columns[:, None, :].float(), rows[:, :, None].float()
-    found = _steps(cut(picture), other, v, x, y, None if weight is None else cut(weight), other_weight, steps)
-    inner = found[..., HALO:-HALO, HALO:-HALO]  # [N, 2, TILE, TILE]
-    rows, columns = tiles[:, 0] // TILE, tiles[:, 1] // TILE
-    down, across = -(-height // TILE), -(-width // TILE)
-    canvas = F.pad(flow, (0, across * TILE - width, 0, down * TILE - height))[0]
-    blocks = canvas.view(2, down, TILE, across, TILE)
-    blocks[:, rows, :, columns] = inner
-    return canvas[None, :, :height, :width]
-
-
-def _steps(
-    picture: Tensor, other: Tensor, v: Tensor, x: Tensor, y: Tensor, weight: Tensor | None, other_weight: Tensor | None,
-    steps: int,
-) -> Tensor:
-    """[N, 2, T, T]: the motion of tiles of a picture, [N, 3, T, T] at columns x and rows y, into another one."""
+    Args:
+        picture, other: [1, 3, h, w].
+        weight, other_weight: [1, 1, h, w], of the picture and of the other one.
+    """
     from kornia.filters import box_blur, spatial_gradient
 
-    size = other.shape[-2], other.shape[-1]
-    if weight is None and other_weight is not None:
-        weight = sample(other_weight, x + v[:, 0], y + v[:, 1], size).transpose(0, 1)
-    g = spatial_gradient(picture)  # [N, 3, 2, T, T]
-    gx, gy = g[:, :, 0], g[:, :, 1]
+    if not len(tiles):
+        return v
+
+    def window(*planes: Tensor) -> Tensor:
+        return box_blur(tiles.pooled(torch.stack(planes, 1)), (WINDOW, WINDOW), "constant", separable=True)
+
+    def moved(planes: Tensor, by: Tensor) -> Tensor:
+        return sample(planes, tiles.x + by[:, 0], tiles.y + by[:, 1]).transpose(0, 1)  # [N, C, T, T]
+
+    framed = tiles.cut(picture, halo=1)
+    mine = framed[..., 1:-1, 1:-1]
+    share = torch.ones_like(mine[:, :1])
     if weight is not None:
-        weight = weight.clamp(min=FLOOR)
-        gx, gy = gx * weight, gy * weight
-    tensor = torch.stack([(gx * g[:, :, 0]).sum(1), (gx * g[:, :, 1]).sum(1), (gy * g[:, :, 1]).sum(1)], 1)
-    if weight is not None:
-        tensor = torch.cat([tensor, weight], 1)
-    tensor = box_blur(tensor, (WINDOW, WINDOW), "replicate", separable=True)
-    damping = DAMPING if weight is None else DAMPING * tensor[:, 3]
-    a, b, d = tensor[:, 0] + damping, tensor[:, 1], tensor[:, 2] + damping
+        share = tiles.cut(weight)
+    elif other_weight is not None:
+        share = moved(other_weight, tiles.dense(v))
+    share = share.clamp(min=FLOOR) * tiles.inside
+    gradient = spatial_gradient(framed)[..., 1:-1, 1:-1]  # [N, 3, 2, T, T]
+    gx, gy = gradient[:, :, 0], gradient[:, :, 1]
+    wx, wy = gx * share, gy * share
+    sums = window((wx * gx).sum(1), (wx * gy).sum(1), (wy * gy).sum(1), share[:, 0])
+    damping = DAMPING * sums[:, 3] + 1e-12
+    a, b, d = sums[:, 0] + damping, sums[:, 1], sums[:, 2] + damping
     scale = 1 / (a * d - b * b)
-    a, b, d = a * scale, b * scale, d * scale
-    share = None if weight is None else box_blur(weight, (SMOOTH, SMOOTH), "replicate", separable=True)
-    for _ in range(steps):
-        moved = sample(other, x + v[:, 0], y + v[:, 1], size).transpose(0, 1)
-        rest = moved - picture
-        pull = torch.stack([(gx * rest).sum(1), (gy * rest).sum(1)], 1)
-        pull = box_blur(pull, (WINDOW, WINDOW), "replicate", separable=True)
-        step = torch.stack([d * pull[:, 0] - b * pull[:, 1], a * pull[:, 1] - b * pull[:, 0]], 1)
-        v = v - step.clamp_(-LONGEST, LONGEST)
-        if weight is None:
-            v = box_blur(v, (SMOOTH, SMOOTH), "replicate", separable=True)
-        else:
-            v = box_blur(v * weight, (SMOOTH, SMOOTH), "replicate", separable=True) / share
-    return v
+    mass = tiles.pooled(share) + 1e-6
+    spread = box_blur(mass, (SMOOTH, SMOOTH), "constant", separable=True)
+    best, least = v, torch.full_like(a, float("inf"))
+    for step in range(steps + 1):
+        rest = moved(other, tiles.dense(v)) - mine
+        sums = window((wx * rest).sum(1), (wy * rest).sum(1), (rest.square() * share).sum(1))
+        better = sums[:, 2] <= least
+        best, least = torch.where(better[:, None], v, best), torch.where(better, sums[:, 2], least)
+        if step == steps:
+            break
+        p, q = sums[:, 0], sums[:, 1]
+        way = torch.stack([(d * p - b * q) * scale, (a * q - b * p) * scale], 1).clamp_(-LONGEST, LONGEST)
+        v = box_blur((v - way) * mass, (SMOOTH, SMOOTH), "constant", separable=True) / spread
+    return best

@@ -139,7 +139,7 @@ class Steady:
         if tuple(motion.shape) != (*size, 2):
             raise ValueError(f"motion gives shape {list(motion.shape)}; expected [height, width, 2] = {[*size, 2]}: one "
                              "displacement (x, y) in pixels for each pixel of the first picture")
-        return Flow(motion.to(first.device).float().permute(2, 0, 1).unsqueeze(0), size)
+        return Flow.of(motion.to(first.device))
 
     def _next(self) -> SteadyFrame:
         frame = self._waiting.pop(0)
@@ -175,7 +175,7 @@ class Steady:
 
 def _trusted(way: Tensor, other: _Frame, moved: Moved, colours: Tensor, own: Tensor, value: Tensor) -> Tensor:
     """[N]: how far the mattes `value` of points moved into another frame are trusted."""
-    there = sample(other.image, moved.x, moved.y, (int(other.image.shape[2]), int(other.image.shape[3])))
+    there = sample(other.image, moved.x, moved.y)
     return settled(way * agreement(colours, there, torch.maximum(own, value)))
 
 
