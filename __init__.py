@@ -8,7 +8,9 @@ from .nodes.cutout import ViTMatteForeground, ViTMatteReplaceBackground
 from .nodes.example import ViTMatteExample
 from .nodes.loader import ViTMatteModelLoader
 from .nodes.matting import ViTMatteMatting
+from .nodes.motion import ViTMatteSteady
 from .nodes.trimap import ViTMatteTrimap, ViTMatteTrimapPreview
+from .nodes.video import ViTMatteVideo
 
 WEB_DIRECTORY = "./web"  # help pages; translations are in locales/
 
@@ -19,7 +21,7 @@ class ViTMatteExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         folders.register()
         return [ViTMatteModelLoader, ViTMatteTrimap, ViTMatteTrimapPreview, ViTMatteMatting, ViTMatteForeground,
-                ViTMatteReplaceBackground, ViTMatteExample]
+                ViTMatteReplaceBackground, ViTMatteExample, ViTMatteVideo, ViTMatteSteady]
 
 
 async def comfy_entrypoint() -> ViTMatteExtension:

@@ -112,7 +112,7 @@ def _video(options: argparse.Namespace) -> int:
                 device=model.net.device, skip=skip, is_done=done, on_progress=show)
     for target in targets:
         print(target.path, flush=True)
-    tell(_summary(report, options))
+    tell(_summary(report))
     return 0
 
 
@@ -232,14 +232,8 @@ def _finished(options: argparse.Namespace, targets: list[Target], clip: Clip, ma
     return first, there.__getitem__
 
 
-def _summary(report: Report, options: argparse.Namespace) -> str:
+def _summary(report: Report) -> str:
     total = sum(report.seconds.values())
     parts = ", ".join(f"{name} {100 * seconds / total:.0f} %" for name, seconds in report.seconds.items())
-    said = [f"{report.written} frames, {report.frames / total:.2f} a second ({parts})"]
-    if options.steady:
-        said.append(f"neighbours had a part in {100 * report.blended:.0f} % of the unknown area")
-        if report.cuts:
-            said.append(f"cuts before {', '.join(map(str, report.cuts))}")
-    if options.carry:
-        said.append(f"{report.carried} masks carried on, at most {100 * report.most_lost:.0f} % of a band lost")
-    return "; ".join(said)
+    whole = f"{report.written} frames, {report.frames / total:.2f} a second ({parts})"
+    return "; ".join([whole, *report.said()])

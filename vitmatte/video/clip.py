@@ -16,7 +16,7 @@ from ..steps import Interrupt, Progress, Step, of_frame, part
 from .backdrop import Look
 from .masks import Masks
 from .read import Clip, ClipFrame
-from .write import Target, Writer
+from .write import Kind, Target, Writer
 
 Matte = Callable[[Tensor, Tensor, Step], Tensor]
 TrimapOf = Callable[[Tensor, Tensor, str, int], Tensor]
@@ -77,6 +77,18 @@ class Report:
     carried: int = 0
     most_lost: float = 0.0
 
+    def said(self) -> list[str]:
+        """What of motion is worth telling, a sentence each."""
+        found = []
+        if self.blended:
+            found.append(f"neighbouring mattes had a part in {100 * self.blended:.0f} % of the unknown area")
+        if self.cuts:
+            found.append(f"scene cuts before frames {', '.join(map(str, self.cuts))}")
+        if self.carried:
+            found.append(f"{self.carried} frames had no mask; the motion of at most {100 * self.most_lost:.0f} % of a "
+                         "frame's unknown area was not to be trusted")
+        return found
+
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Counts the time within it."""
@@ -111,7 +123,7 @@ def matte_clip(
     skip: int = 0,
     is_done: Callable[[int], bool] | None = None,
     on_progress: Progress | None = None,
-    on_frame: Callable[[int, Tensor], None] | None = None,
+    on_frame: Callable[[int, Tensor, dict[Kind, Tensor]], None] | None = None,
     check_interrupt: Interrupt | None = None,
 ) -> Report:
     """Reads a clip, computes its mattes and writes the results, frame by frame.
@@ -120,7 +132,8 @@ def matte_clip(
         clip: its frames.
         masks: of its frames; where one has none, `carry` gives its trimap.
         outputs: what is written, and by whom (`write.writers`).
-        trimap_of: (mask [H, W], image [H, W, 3], the mask's name, the frame's index) to a trimap [H, W] of 0, 0.5 and 1.
+        trimap_of: (mask [H, W], image [H, W, 3], the mask's name, the frame's index) to a trimap [H, W] of 0, 0.5
+            and 1.
         matte: (image, trimap, step) to alpha [H, W].
         look: of cut-outs and fills.
         steady: makes mattes hold still; None leaves each as it is.
@@ -129,7 +142,7 @@ def matte_clip(
         skip: so many of the first frames are passed over.
         is_done: tells of the index of a frame whether its results are there already; they are not written again.
         on_progress: called with (steps done, steps in all), also within a frame.
-        on_frame: called with (index, matte [H, W]) of each frame that is done.
+        on_frame: called with (index, matte [H, W], results by kind) of each frame that was written.
         check_interrupt: called often; what it raises ends the call.
 
     Raises:
@@ -150,9 +163,9 @@ def matte_clip(
                 for target, writer in outputs:
                     writer.write(done.frame, pictures[target.kind])
             report.written += 1
+            if on_frame is not None:
+                on_frame(done.index, result.alpha, pictures)
         done.step(1)
-        if on_frame is not None:
-            on_frame(done.index, result.alpha)
 
     index = skip
     for frame in _timed(clip.frames(skip), report):

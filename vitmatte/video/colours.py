@@ -67,8 +67,8 @@ def colours_of(frame: Any, name: str) -> Colours:
     if grey or matrix in (UNSPECIFIED, 3):  # 3 is reserved
         matrix = BT709 if frame.height >= HD else BT601
     if matrix not in WEIGHTS:
-        raise ValueError(f"{name}: its colours have MatrixCoefficients {matrix} (ITU-T H.273), which are not read here; "
-                         f"expected RGB or one of {', '.join(map(str, WEIGHTS))}: convert it to BT.709 first")
+        raise ValueError(f"{name}: its colours have MatrixCoefficients {matrix} (ITU-T H.273), which are not read "
+                         f"here; expected RGB or one of {', '.join(map(str, WEIGHTS))}: convert it to BT.709 first")
     return Colours(matrix, full, **tags)
 
 

@@ -59,8 +59,8 @@ def check_video_name(path: Path, channels: int, size: tuple[int, int]) -> None:
                          "(FFV1), give a background, or write the fill and the matte beside each other")
     check_encoder(codec.encoder, str(path))
     if "420" in codec.layouts[channels] and codec.encoder == "libx264" and (size[0] % 2 or size[1] % 2):
-        raise ValueError(f"{path}: frames are {size[1]}x{size[0]}, and .mp4 (H.264, 4:2:0) holds even sides only; write "
-                         ".mov, .webm or .mkv")
+        raise ValueError(f"{path}: frames are {size[1]}x{size[0]}, and .mp4 (H.264, 4:2:0) holds even sides only; "
+                         "write .mov, .webm or .mkv")
 
 
 class VideoWriter:

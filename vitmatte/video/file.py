@@ -115,7 +115,7 @@ class VideoFile(Clip):
             raise ValueError(f"{self.name}: frame {number} is {image.shape[1]}x{image.shape[0]} and the first "
                              f"{self.size[1]}x{self.size[0]}; expected one size: convert it first")
         duration = frame.duration * self.time_base if frame.duration else 1 / self.rate
-        return ClipFrame(number, position, self.name_of(position - self.first), time - self._start, Fraction(duration), image)
+        return ClipFrame(number, position, f"{number:06}", time - self._start, Fraction(duration), image)
 
     def _time_of(self, frame: Any, previous: Fraction | None) -> Fraction:
         """Seconds; a frame without a time, or with one that is not after the frame before it, follows that at once."""
