@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SUPER = 2  # samples a pixel along each axis
-Path2 = Callable[[float], tuple[float, float, float, float]]  # of time: angle (radians), scale, shift x, shift y (pixels)
+# Of the time in frames: angle (radians), scale, shift along x and y (pixels).
+Path2 = Callable[[float], tuple[float, float, float, float]]
 
 
 @dataclass(frozen=True)

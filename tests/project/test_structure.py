@@ -27,6 +27,7 @@ WINGS: dict[str, set[str]] = {
     "inference": {"model", "trimap", "weights"},
     "export": {"inference", "model", "trimap", "weights"},
     "huggingface": {"inference", "model", "weights"},
+    "video": {"trimap"},
     "training": {"evaluation", "inference", "model", "pictures", "trimap", "weights"},
     "cli": {"compositing", "evaluation", "export", "inference", "pictures", "training", "trimap", "weights"},
 }

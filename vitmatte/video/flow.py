@@ -4,13 +4,16 @@ For each pixel x of the first picture I the displacement v minimises, over a win
 
     sum w |J(x + v) - I(x)|^2,
 
-J being the second picture. With g the gradient of I, a step is v <- v - (sum w g g^T + DAMPING)^-1 sum w g (J(x + v) - I),
+J being the second picture. With g the gradient of I, a step is
+
+    v <- v - (sum w g g^T + DAMPING)^-1 sum w g (J(x + v) - I),
+
 repeated on each level of a pyramid, from coarse to fine. Source: B. Lucas, T. Kanade, "An Iterative Image Registration
 Technique with an Application to Stereo Vision", IJCAI 1981; the gradient stays that of I as in S. Baker, I. Matthews,
 "Lucas-Kanade 20 Years On: A Unifying Framework", IJCV 56(3), 2004; the pyramid is J.-Y. Bouguet's (2001).
 
-The weight w is the subject's matte. Where the subject is thin (hair) or blurred, a window shows two motions at once, its
-own and the background's; a matte moves with the subject, so that is the motion that is looked for. DVM (arXiv
+The weight w is the square of the subject's matte. Where the subject is thin (hair) or blurred, a window shows two
+motions at once, its own and the background's; a matte moves with the subject, so its motion is looked for. DVM (arXiv
 2104.11208) warns that flow cannot be relied on in such regions: whoever uses it must test it (see `trust`).
 """
 
@@ -22,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .tiles import CELL, TILE, Tiles
+from .tiles import Tiles
 
 LARGE = 320  # pixels of the shorter side: pictures from here on are looked at in half their size at most
 COARSEST = 16  # pixels of the shorter side of the coarsest level
@@ -31,7 +34,7 @@ SMOOTH = 3  # cells over which displacements are averaged after a step, by their
 STEPS = (8, 6, 5, 4, 3)  # from the coarsest level on; the last holds for all others
 DAMPING = 2e-5  # squared value a pixel: noise of 1/255 has 1.5e-5
 LONGEST = 1.5  # pixels of a level that one step goes at most
-FLOOR = 0.01  # the weight of what is no subject
+FLOOR = 0.003  # the weight of what is no subject
 WHOLE = 2  # levels from this one on are computed everywhere; finer ones in and around the area
 
 
@@ -178,7 +181,7 @@ def _refined(
         share = tiles.cut(weight)
     elif other_weight is not None:
         share = moved(other_weight, tiles.dense(v))
-    share = share.clamp(min=FLOOR) * tiles.inside
+    share = share.square().clamp_(min=FLOOR) * tiles.inside
     gradient = spatial_gradient(framed)[..., 1:-1, 1:-1]  # [N, 3, 2, T, T]
     gx, gy = gradient[:, :, 0], gradient[:, :, 1]
     wx, wy = gx * share, gy * share

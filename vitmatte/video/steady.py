@@ -7,7 +7,8 @@ subject, and with the mattes of the frames ahead:
     result = (n_t m_t + sum_k s^k c_k a_(t+k)) / (n_t + sum_k s^k c_k),
 
 with s the strength, c how far the motion of this pixel is trusted (see `trust`), m and a at the place the pixel has in
-those frames. Where no motion is trusted the result is a_t to the bit, as it is where the trimap knows, and across a cut.
+those frames. Where no motion is trusted the result is a_t to the bit, as it is where the trimap is known; nothing is
+taken from beyond a cut.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import check_image, check_number, check_plane, check_tensor, unequal
+from ..checks import check_number
 from ..trimap.known import known_areas
 from .flow import Flow, Levels, at, flow_between, levels_of, sample
+from .frames import check_frame
 from .trust import Moved, agreement, is_cut, move, settled
 
 Motion = Callable[[Tensor, Tensor], Tensor]
@@ -103,7 +105,8 @@ class Steady:
             TypeError: for what is no dense tensor. ValueError: for other shapes, types or ranges, sizes that differ
                 from each other or from the frames before.
         """
-        image, alpha, trimap = _checked(image, alpha, trimap, self._last)
+        before = None if self._last is None else tuple(self._last.alpha.shape)
+        image, (alpha, trimap) = check_frame(image, {"alpha": alpha, "trimap": trimap}, before)
         if self.strength == 0:
             return [SteadyFrame(alpha, 0.0, False)]
         self._last = self._frame(image, alpha, trimap)
@@ -137,7 +140,7 @@ class Steady:
         size = int(first.shape[0]), int(first.shape[1])
         motion = self.motion(first, second)
         if tuple(motion.shape) != (*size, 2):
-            raise ValueError(f"motion gives shape {list(motion.shape)}; expected [height, width, 2] = {[*size, 2]}: one "
+            raise ValueError(f"motion gives shape {list(motion.shape)}; expected {[*size, 2]}, [height, width, 2]: one "
                              "displacement (x, y) in pixels for each pixel of the first picture")
         return Flow.of(motion.to(first.device))
 
@@ -177,26 +180,3 @@ def _trusted(way: Tensor, other: _Frame, moved: Moved, colours: Tensor, own: Ten
     """[N]: how far the mattes `value` of points moved into another frame are trusted."""
     there = sample(other.image, moved.x, moved.y)
     return settled(way * agreement(colours, there, torch.maximum(own, value)))
-
-
-def _checked(
-    image: Tensor, alpha: Tensor, trimap: Tensor, last: _Frame | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The frame as float32 on the image's device; raises unless it is as `Steady.push` takes it."""
-    check_tensor(image, "image")
-    if image.ndim != 3:
-        raise ValueError(f"image has shape {list(image.shape)}; expected one frame, [height, width, 3 or 4]: push the "
-                         "frames of a batch one by one")
-    check_image(image[None])
-    size = tuple(image.shape[:2])
-    planes = []
-    for plane, name in ((alpha, "alpha"), (trimap, "trimap")):
-        plane = check_plane(plane, name)
-        if plane.ndim != 2:
-            raise ValueError(f"{name} has shape {list(plane.shape)}; expected one frame, [height, width]")
-        if tuple(plane.shape) != size:
-            raise ValueError(unequal("image", size, name, tuple(plane.shape), plane))
-        planes.append(plane.to(image.device, torch.float32))
-    if last is not None and tuple(last.alpha.shape) != size:
-        raise ValueError(unequal("image", size, "the frame before it", tuple(last.alpha.shape)))
-    return image[..., :3].float(), planes[0], planes[1]

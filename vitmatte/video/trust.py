@@ -28,11 +28,17 @@ CUT, CHANGE = 0.5, 0.03  # see `is_cut`
 
 @dataclass(frozen=True)
 class Moved:
-    """Points of a frame as another frame has them: where they are there, x and y [N] in pixels, and how far that is to
-    be trusted, [N] in 0..1."""
+    """Points of a frame as another frame has them, each [N].
+
+    Args:
+        x, y: where they are there, in pixels.
+        off: how far from its start the motion back brings a point, in pixels.
+        trust: 0..1.
+    """
 
     x: Tensor
     y: Tensor
+    off: Tensor
     trust: Tensor
 
 
@@ -45,12 +51,12 @@ def move(x: Tensor, y: Tensor, there: Flow, back: Flow) -> Moved:
     dx, dy = there.at(x, y)
     u, v = x + dx, y + dy
     bx, by = back.at(u, v)
-    off = (dx + bx) ** 2 + (dy + by) ** 2
+    off = torch.hypot(dx + bx, dy + by)
     width = RETURN + RETURN_SHARE * torch.hypot(dx, dy)
-    trust = torch.exp(-off / (2 * width * width))
+    trust = torch.exp(-(off / width).square() / 2)
     height, wide = there.size
     inside = (u >= -0.5) & (v >= -0.5) & (u <= wide - 0.5) & (v <= height - 0.5)
-    return Moved(u, v, trust * inside)
+    return Moved(u, v, off, trust * inside)
 
 
 def agreement(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
