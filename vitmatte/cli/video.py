@@ -19,6 +19,7 @@ from ..pictures.profiles import converted
 from ..pictures.reading import read_photograph, suffixes
 from ..steps import STEPS, Step
 from ..video.backdrop import Look, MovingBackground
+from ..video.carry import Carry
 from ..video.clip import Report, matte_clip
 from ..video.masks import Masks, check_first, masks_of
 from ..video.read import Clip, frame_range
@@ -157,9 +158,7 @@ def _rate(text: str | None) -> Fraction | None:
     return rate
 
 
-def _carry(masks: Masks, clip: Clip) -> Any:
-    from ..video.carry import Carry
-
+def _carry(masks: Masks, clip: Clip) -> Carry:
     check_first(masks, clip)
     return Carry()
 

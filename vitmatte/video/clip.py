@@ -7,53 +7,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..steps import Interrupt, Progress, Step, of_frame, part
 from .backdrop import Look
+from .carry import Carry, LostError
 from .masks import Masks
 from .read import Clip, ClipFrame
+from .steady import Steady, SteadyFrame
 from .write import Kind, Target, Writer
 
 Matte = Callable[[Tensor, Tensor, Step], Tensor]
 TrimapOf = Callable[[Tensor, Tensor, str, int], Tensor]
-
-
-class SteadyResult(Protocol):
-    """See `steady.SteadyFrame`."""
-
-    @property
-    def alpha(self) -> Tensor: ...
-    @property
-    def blended(self) -> float: ...
-    @property
-    def cut(self) -> bool: ...
-
-
-class Steadier(Protocol):
-    """See `steady.Steady`."""
-
-    def push(self, image: Tensor, alpha: Tensor, trimap: Tensor) -> Sequence[SteadyResult]: ...
-    def finish(self) -> Sequence[SteadyResult]: ...
-
-
-class CarriedResult(Protocol):
-    """See `carry.Carried`."""
-
-    @property
-    def trimap(self) -> Tensor: ...
-    @property
-    def lost(self) -> float: ...
-
-
-class Carrier(Protocol):
-    """See `carry.Carry`."""
-
-    def start(self, image: Tensor, alpha: Tensor, trimap: Tensor) -> None: ...
-    def trimap(self, image: Tensor) -> CarriedResult: ...
 
 
 @dataclass
@@ -117,8 +84,8 @@ def matte_clip(
     trimap_of: TrimapOf,
     matte: Matte,
     look: Look | None = None,
-    steady: Steadier | None = None,
-    carry: Carrier | None = None,
+    steady: Steady | None = None,
+    carry: Carry | None = None,
     device: torch.device | str = "cpu",
     skip: int = 0,
     is_done: Callable[[int], bool] | None = None,
@@ -146,12 +113,12 @@ def matte_clip(
         check_interrupt: called often; what it raises ends the call.
 
     Raises:
-        ValueError: what cannot be read, a mask of another size, or motion that cannot be trusted any more; it names
-            the frame.
+        ValueError: what cannot be read, or a mask of another size. LostError: motion that cannot be trusted any more.
+            They name the frame.
     """
     report, held, look = Report(), deque[_Held](), look or Look()
 
-    def deliver(result: SteadyResult) -> None:
+    def deliver(result: SteadyFrame) -> None:
         done = held.popleft()
         report.blended += result.blended
         if result.cut:
@@ -175,7 +142,7 @@ def matte_clip(
         alpha, trimap = _matted(frame, index, masks, trimap_of, matte, carry, part(step, 0, 0.9), report)
         held.append(_Held(frame, index, step))
         with report.timed("motion"):
-            ready: Sequence[SteadyResult] = [_Own(alpha)]
+            ready: Sequence[SteadyFrame] = [SteadyFrame(alpha, 0.0, False)]
             if steady is not None:
                 ready = steady.push(frame.image, alpha, trimap)
         for result in ready:
@@ -192,15 +159,6 @@ def matte_clip(
     return report
 
 
-@dataclass(frozen=True)
-class _Own:
-    """A matte as it is."""
-
-    alpha: Tensor
-    blended: float = 0.0
-    cut: bool = False
-
-
 def _timed(frames: Iterator[ClipFrame], report: Report) -> Iterator[ClipFrame]:
     while True:
         with report.timed("read"):
@@ -215,7 +173,7 @@ def _on(frame: ClipFrame, device: torch.device | str) -> ClipFrame:
 
 
 def _matted(
-    frame: ClipFrame, index: int, masks: Masks, trimap_of: TrimapOf, matte: Matte, carry: Carrier | None, step: Step,
+    frame: ClipFrame, index: int, masks: Masks, trimap_of: TrimapOf, matte: Matte, carry: Carry | None, step: Step,
     report: Report,
 ) -> tuple[Tensor, Tensor]:
     """(alpha, trimap) of a frame."""
@@ -229,8 +187,8 @@ def _matted(
         with report.timed("motion"):
             try:
                 found = carry.trimap(frame.image)
-            except ValueError as error:
-                raise ValueError(f"frame {frame.number}: {error}") from error
+            except LostError as error:
+                raise LostError(error.lost, f"frame {frame.number}: {error}") from error
         trimap = found.trimap
         report.carried += 1
         report.most_lost = max(report.most_lost, found.lost)
@@ -238,5 +196,8 @@ def _matted(
         alpha = matte(frame.image, trimap, step)
     if carry is not None:
         with report.timed("motion"):
-            carry.start(frame.image, alpha, trimap)
+            if own is None:
+                carry.go_on(alpha)
+            else:
+                carry.start(frame.image, alpha, trimap)
     return alpha, trimap
