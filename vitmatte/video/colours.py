@@ -49,15 +49,20 @@ class Colours:
         return self.transfer in (PQ, HLG)
 
 
-def colours_of(frame: Any, name: str) -> Colours:
+def colours_of(frame: Any, context: Any, name: str) -> Colours:
     """What a decoded frame's numbers mean; matrix and range are what players assume where the file names none.
+
+    Args:
+        frame: of PyAV.
+        context: of the decoder it came from.
+        name: for the message.
 
     Raises:
         ValueError: a matrix that is not read here.
     """
     kind = frame.format
     bits = max(component.bits for component in kind.components)
-    tags = {"primaries": int(frame.color_primaries), "transfer": int(frame.color_trc), "bits": bits}
+    tags = {"primaries": int(context.color_primaries), "transfer": int(context.color_trc), "bits": bits}
     if kind.is_rgb or kind.has_palette:
         return Colours(**tags)
     grey = _is_grey(frame)

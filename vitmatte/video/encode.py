@@ -100,7 +100,8 @@ class VideoWriter:
         made = self._made(picture)
         made.pts = round(frame.time / self._time_base)
         made.time_base = self._time_base
-        made.duration = round(frame.duration / self._time_base)
+        if hasattr(made, "duration"):  # since PyAV 15
+            made.duration = round(frame.duration / self._time_base)
         if self._track is not None:
             self._track.until(frame.time)
         for packet in self._stream.encode(made):
@@ -138,7 +139,8 @@ class VideoWriter:
     def _tag(self, target: Any) -> None:
         target.colorspace = self._colours.matrix
         target.color_range = 2 if self._colours.full else 1
-        target.color_primaries, target.color_trc = self._colours.primaries, self._colours.transfer
+        if hasattr(target, "color_primaries"):  # of frames, since PyAV 15
+            target.color_primaries, target.color_trc = self._colours.primaries, self._colours.transfer
 
 
 def _written(clip: Clip, codec: Codec, channels: int) -> Colours:

@@ -48,7 +48,7 @@ class VideoFile(Clip):
             first = next(self._decoded(container, stream), None)
             if first is None:
                 raise ValueError(f"{self.name}: no frame of it can be decoded")
-            self.colours: Colours = colours_of(first, self.name)
+            self.colours: Colours = colours_of(first, stream.codec_context, self.name)
             self.has_alpha = any(part.is_alpha for part in first.format.components)
             self._turn = _turning(first, self.name)
             height, width = first.height, first.width
@@ -114,7 +114,8 @@ class VideoFile(Clip):
         if image.shape[:2] != self.size:
             raise ValueError(f"{self.name}: frame {number} is {image.shape[1]}x{image.shape[0]} and the first "
                              f"{self.size[1]}x{self.size[0]}; expected one size: convert it first")
-        duration = frame.duration * self.time_base if frame.duration else 1 / self.rate
+        ticks = getattr(frame, "duration", None)  # since PyAV 15
+        duration = ticks * self.time_base if ticks else 1 / self.rate
         return ClipFrame(number, position, f"{number:06}", time - self._start, Fraction(duration), image)
 
     def _time_of(self, frame: Any, previous: Fraction | None) -> Fraction:
@@ -160,7 +161,7 @@ class VideoFile(Clip):
             raise ValueError(f"{self.name} cannot be read as a video: {str(error):.200}") from error
         with container:
             streams = [one for one in container.streams.video
-                       if one.codec_context is not None and not int(one.disposition) & ATTACHED]
+                       if one.codec_context is not None and not one.disposition.value & ATTACHED]
             if not streams:
                 raise ValueError(f"{self.name} has no video in it that can be decoded")
             # Threads that decode whole frames wait for Python's lock where somebody listens to FFmpeg's messages, and
