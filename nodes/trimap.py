@@ -18,8 +18,12 @@ from .schema import advanced, schema
 UNITS = {"pixels": "pixels", "% of subject size": "percent"}
 
 
-def area_inputs() -> list[Any]:
-    """The inputs that say what of a mask is unknown; `make_trimap` has the same, but for the unit (`UNITS`)."""
+def area_inputs(needs: str = "") -> list[Any]:
+    """The inputs that say what of a mask is unknown; `make_trimap` has the same, but for the unit (`UNITS`).
+
+    Args:
+        needs: ends the text on strands.
+    """
     return [
         io.Float.Input("inner", default=10.0, min=0.0, max=4096.0, step=0.5, round=0.01,
                        tooltip="How far the unknown area reaches into the subject, in the unit below."),
@@ -48,7 +52,7 @@ def area_inputs() -> list[Any]:
             tooltip="Separate bits of up to so many pixels (area) are removed; 0 keeps all.")),
         io.Float.Input("strands", default=0.0, min=0.0, max=4096.0, step=0.5, round=0.01, optional=True,
                        tooltip="So much further than outer the unknown area may follow fine strands (hair, "
-                               "fur) in the picture. Needs image."),
+                               "fur) in the picture." + needs),
     ]
 
 
@@ -67,7 +71,7 @@ class ViTMatteTrimap(io.ComfyNode):
             inputs=[
                 io.Mask.Input("mask", tooltip="Rough mask, 1 (white) = subject, as SAM and Remove Background give it. "
                                               "Soft pixels count as unknown; see low and high."),
-                *area_inputs(),
+                *area_inputs(" Needs image."),
                 io.Image.Input("image", optional=True,
                                tooltip="The picture: strands looks at it, and the mask's size is held against it."),
                 io.Mask.Input("unknown", optional=True, tooltip="Look here: what is white in it becomes unknown."),

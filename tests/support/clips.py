@@ -15,6 +15,7 @@ from vitmatte.video.read import Clip, ClipFrame
 
 SIZE = 48, 64  # height, width
 RATE = Fraction(30000, 1001)
+BT601 = Colours(6, False, bits=8)
 
 
 def drawn_frame(number: int, size: tuple[int, int] = SIZE) -> Tensor:
@@ -48,7 +49,7 @@ class DrawnClip(Clip):
 
 def write_video(
     path: Path, pictures: Sequence[Tensor], *, layout: str = "yuv420p", encoder: str = "ffv1", rate: Fraction = RATE,
-    colours: Colours = Colours(6, False, bits=8), tags: bool = True, sound: str | None = None,
+    colours: Colours = BT601, tags: bool = True, sound: str | None = None,
     times: Sequence[int] | None = None,
 ) -> Path:
     """A video of pictures [H, W, 3 or 4], or [H, W] for grey ones.
@@ -89,7 +90,8 @@ def write_video(
             container.mux(packet)
         if track is not None:
             wave = 0.3 * np.sin(np.arange(24000 * -(-len(pictures) // 15)) * 0.06)
-            tone = av.AudioFrame.from_ndarray(np.stack([wave, wave]).astype(np.float32), format="fltp", layout="stereo")
+            both = np.stack([wave, wave]).astype(np.float32)
+            tone = av.AudioFrame.from_ndarray(both, format="fltp", layout="stereo")
             tone.sample_rate, tone.pts = 48000, 0
             for packet in [*track.encode(tone), *track.encode(None)]:
                 container.mux(packet)
@@ -106,7 +108,7 @@ def heard(path: Path) -> np.ndarray:
 
 
 def seen(path: Path, layout: str, decoder: str | None = None) -> list[np.ndarray]:
-    """A file's pictures in one of FFmpeg's layouts, by a decoder of one's choice (that of VP9's alpha is libvpx-vp9)."""
+    """A file's pictures in one of FFmpeg's layouts, by a decoder of one's choice (VP9's alpha needs libvpx-vp9)."""
     import av
 
     with av.open(str(path)) as container:
@@ -114,8 +116,8 @@ def seen(path: Path, layout: str, decoder: str | None = None) -> list[np.ndarray
         if decoder is None:
             return [frame.to_ndarray(format=layout) for frame in container.decode(stream)]
         other = av.CodecContext.create(decoder, "r")
-        found = [frame for packet in container.demux(stream) for frame in other.decode(packet if packet.size else None)]
-        return [frame.to_ndarray(format=layout) for frame in found]
+        return [frame.to_ndarray(format=layout) for packet in container.demux(stream)
+                for frame in other.decode(packet if packet.size else None)]
 
 
 def write_mask_pictures(folder: Path, count: int, *, first: int = 1, only: Sequence[int] | None = None) -> Path:

@@ -204,7 +204,7 @@ def _look(options: argparse.Namespace, clip: Clip) -> Look:
         if path.is_file() and path.suffix.lower() in suffixes():
             photo = read_photograph(path)
             behind = converted(photo.image, photo.profile, clip.profile)
-        elif path.exists() or is_pattern(path):
+        elif path.exists() or (is_pattern(path) and not given.startswith("#")):
             behind = MovingBackground(open_clip(path, rate=clip.rate if path.is_dir() or is_pattern(path) else None),
                                       clip.profile)
         else:

@@ -56,7 +56,9 @@ class VideoFile(Clip):
             aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
             self.pixel_aspect = 1 / aspect if self._turn[0] else aspect
             self.rate = Fraction(stream.average_rate or stream.guessed_rate or RATE)
-            self.time_base = Fraction(stream.time_base or 1 / self.rate)
+            self._tick = self.time_base = Fraction(stream.time_base or 1 / self.rate)
+            if self._tick >= COARSE:
+                self.time_base = Fraction(1, self.rate.numerator)
             if first.interlaced_frame:
                 log.warning("%s: its frames are interlaced; they are taken as they are: deinterlace them first",
                             self.name)
@@ -115,13 +117,16 @@ class VideoFile(Clip):
             raise ValueError(f"{self.name}: frame {number} is {image.shape[1]}x{image.shape[0]} and the first "
                              f"{self.size[1]}x{self.size[0]}; expected one size: convert it first")
         ticks = getattr(frame, "duration", None)  # since PyAV 15
-        duration = ticks * self.time_base if ticks else 1 / self.rate
-        return ClipFrame(number, position, f"{number:06}", time - self._start, Fraction(duration), image)
+        duration = ticks * self._tick if ticks else 1 / self.rate
+        shown, even = time - self._start, (position - self.first) / self.rate
+        if self._tick >= COARSE and abs(shown - even) <= self._tick:
+            shown, duration = even, 1 / self.rate
+        return ClipFrame(number, position, f"{number:06}", shown, Fraction(duration), image)
 
     def _time_of(self, frame: Any, previous: Fraction | None) -> Fraction:
         """Seconds; a frame without a time, or with one that is not after the frame before it, follows that at once."""
-        if frame.pts is not None and (previous is None or frame.pts * self.time_base > previous):
-            return frame.pts * self.time_base
+        if frame.pts is not None and (previous is None or frame.pts * self._tick > previous):
+            return frame.pts * self._tick
         return Fraction(0) if previous is None else previous + 1 / self.rate
 
     def _time_at(self, container: Any, stream: Any, wanted: int) -> Fraction:
@@ -182,6 +187,8 @@ def as_seconds(value: float) -> Fraction:
     return Fraction(value).limit_denominator(10**6)
 
 
+# Matroska and WebM count milliseconds, to which times of even rates are rounded: those within one are meant to be even.
+COARSE = Fraction(1, 1000)
 ATTACHED = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: a cover
 
 

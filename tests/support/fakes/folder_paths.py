@@ -21,7 +21,7 @@ def get_temp_directory():
 
 
 def get_output_directory():
-    return os.path.join(os.path.dirname(models_dir), "vitmatte-output")
+    return f"{models_dir}-output"
 
 
 def get_save_image_path(filename_prefix, output_dir, image_width=0, image_height=0):
