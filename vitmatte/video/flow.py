@@ -34,7 +34,7 @@ SMOOTH = 3  # cells over which displacements are averaged after a step, by their
 STEPS = (8, 6, 5, 4, 3)  # from the coarsest level on; the last holds for all others
 DAMPING = 2e-5  # squared value a pixel: noise of 1/255 has 1.5e-5
 LONGEST = 1.5  # pixels of a level that one step goes at most
-FLOOR = 0.003  # the weight of what is no subject
+FLOOR = 1e-4  # the weight of what is no subject
 WHOLE = 2  # levels from this one on are computed everywhere; finer ones in and around the area
 
 
@@ -70,6 +70,14 @@ class Flow:
         """Motion along x and y at positions in the frame's pixels, tensors of any one shape."""
         moved = sample(self.grid, x, y, self.extent)
         return moved[0], moved[1]
+
+    def after(self, other: Flow) -> Flow:
+        """The motion by this flow and then by the other one, which begins where this one ends; on this one's grid."""
+        down, across = self.grid.shape[-2:]
+        y = (torch.arange(down, device=self.grid.device) + 0.5) * (self.extent[0] / down) - 0.5
+        x = (torch.arange(across, device=self.grid.device) + 0.5) * (self.extent[1] / across) - 0.5
+        further = other.at(x + self.grid[0, 0], y[:, None] + self.grid[0, 1])
+        return Flow(self.grid + torch.stack(further).unsqueeze(0), self.extent, self.size)
 
     def dense(self) -> Tensor:
         """[H, W, 2]: a displacement for each pixel."""
@@ -119,7 +127,7 @@ def at(plane: Tensor, x: Tensor, y: Tensor) -> Tensor:
 @torch.no_grad()
 def flow_between(
     first: Levels, second: Levels, *, area: Tensor | None = None, weight: Tensor | None = None,
-    second_weight: Tensor | None = None,
+    second_weight: Tensor | None = None, start: Flow | None = None,
 ) -> Flow:
     """Motion from the first frame to the second.
 
@@ -128,23 +136,25 @@ def flow_between(
         area: [H, W], bool, where it is needed; beyond it motion is known coarsely. None for everywhere.
         weight: [H, W], the matte of the first frame: the subject's motion is looked for.
         second_weight: the same of the second frame, where the first has no matte yet.
+        start: motion that is nearly right: it is refined on the finest levels alone.
     """
     device = first.pictures[0].device
-    found: Flow | None = None
-    last = len(first.pictures) - 1
+    found = start
+    last = len(first.pictures) - 1 if start is None else min(WHOLE - 1, len(first.pictures) - 1)
     for level in range(last, -1, -1):
         picture, other = first.pictures[level], second.pictures[level]
         size = int(picture.shape[2]), int(picture.shape[3])
         down, right = first.size[0] / size[0], first.size[1] / size[1]  # the frame's pixels in one of the level
         tiles = Tiles(size, area if level < WHOLE else None, device)
-        start = torch.zeros(1, 2, *tiles.cells, device=device)
+        v = torch.zeros(1, 2, *tiles.cells, device=device)
         if found is not None:
             x, y = tiles.middles()
             x, y = found.at((x + 0.5) * right - 0.5, (y + 0.5) * down - 0.5)
-            start = torch.stack([x / right, y / down]).unsqueeze(0)
+            v = torch.stack([x / right, y / down]).unsqueeze(0)
         shares = [None if plane is None else F.adaptive_avg_pool2d(plane[None, None].float(), size)
                   for plane in (weight, second_weight)]
-        cells = _refined(picture, other, start, shares[0], shares[1], tiles, STEPS[min(last - level, len(STEPS) - 1)])
+        steps = STEPS[min(len(first.pictures) - 1 - level, len(STEPS) - 1)]
+        cells = _refined(picture, other, v, shares[0], shares[1], tiles, steps)
         cells = torch.stack([cells[:, 0] * right, cells[:, 1] * down], 1)
         found = Flow(cells, (tiles.padded[0] * down, tiles.padded[1] * right), first.size)
     assert found is not None
