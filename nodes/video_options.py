@@ -10,7 +10,7 @@ import torch
 
 from ..vitmatte import make_trimap
 from ..vitmatte.checks import check_choice
-from ..vitmatte.compositing.blend import FITS, SCREENS
+from ..vitmatte.compositing.blend import FITS, SCREENS, composite
 from ..vitmatte.compositing.blend import colour as as_colour
 from ..vitmatte.trimap.make import check_options
 from ..vitmatte.video.backdrop import Look, MovingBackground
@@ -96,6 +96,8 @@ class VideoOptions:
         behind: Any = fill
         if self.background is not None:
             behind = self.background
+            if behind.shape[-1] == 4:  # over the colour, as the result has no alpha
+                behind = composite(behind[..., :3], behind[..., 3], fill.to(behind))
         elif self.background_video is not None:
             behind = MovingBackground(clip_of(self.background_video))
         return Look(despill=self.despill, background=behind, fit=self.fit, fill=fill)

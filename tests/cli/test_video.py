@@ -107,6 +107,7 @@ def test_backgrounds(folder):
     (("clip.mkv", "--mask", "masks", "-o", "c.gif"), "c.gif: expected a video"),
     (("clip.mkv", "--mask", "masks", "-o", "clip.mkv"), "clip.mkv is among what is given"),
     (("clip.mkv", "--mask", "masks", "-o", "masks"), "masks is among what is given"),
+    (("frames", "--mask", "masks", "-o", "frames/c.####.png"), "frames/c.####.png is among what is given"),
     (("clip.mkv", "--mask", "masks", "-o", "c.mov", "--alpha", "c.mov"), "c.mov is among what is given"),
     (("clip.mkv", "--mask", "masks", "-o", "c.mov", "--frames", "9-12"), "frames is 9-12, and clip.mkv has 1-6"),
     (("clip.mkv", "--mask", "masks", "-o", "c.mov", "--frames", "x"), "frames is 'x'"),

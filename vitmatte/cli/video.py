@@ -136,16 +136,12 @@ def _check_names(targets: list[Target], options: argparse.Namespace) -> None:
     given = [options.clip, options.mask or options.trimap, *trimap_options.given_marks(options)]
     if options.background is not None and Path(options.background).exists():
         given.append(Path(options.background))
-    taken = {_folder(path): path for path in given}
+    taken = {path.resolve() for path in given}
     for target in targets:
-        if _folder(target.path) in taken:
+        path = target.path.resolve()
+        if path in taken or (is_pattern(path) and path.parent in taken):
             raise ValueError(f"{target.path} is among what is given; its result needs another name or folder")
-        taken[_folder(target.path)] = target.path
-
-
-def _folder(path: Path) -> Path:
-    """What a name's files are in the way of: a pattern of its own names, else the file or folder."""
-    return path.resolve()
+        taken.add(path)
 
 
 def _rate(text: str | None) -> Fraction | None:
