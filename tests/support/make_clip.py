@@ -2,7 +2,7 @@
 
 - pictures/clip.mp4 pans and zooms over pictures/lemur.jpg. The masks are the picture's own, moved with it:
   clip-masks.mkv has one for each frame, clip-mask.png that of the first.
-- workflows/NAME.jpg for the templates of clips, from cut-outs of the clip by its first mask.
+- workflows/NAME.jpg for the templates of clips, from cut-outs of the clip.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ def cards() -> None:
     """Four frames of the cut-out on each card, over transparency and over green."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cut.mkv"
-        vitmatte(["video", str(PICTURES / "clip.mp4"), "--mask", str(PICTURES / "clip-mask.png"), "--carry", "--steady",
-                  "0.5", "--inner", "12", "--outer", "14", "-o", str(path)])
+        vitmatte(["video", str(PICTURES / "clip.mp4"), "--mask", str(PICTURES / "clip-masks.mkv"), "--steady", "0.5",
+                  "--inner", "12", "--outer", "14", "--low", "0.5", "--high", "0.5", "-o", str(path)])
         with av.open(str(path)) as file:
             levels = [frame.to_ndarray(format="gbrap16le") for frame in file.decode(video=0)]
     found = [Image.fromarray((level >> 8).astype(np.uint8)) for level in levels]
     green = [Image.alpha_composite(Image.new("RGBA", SIZE, (0, 177, 64, 255)), one) for one in found]
     half = (SIDE - 4) // 2
-    for name, pictures in (("Video matting of any length, one mask (ViTMatte)", found),
+    for name, pictures in (("Video matting of any length (ViTMatte)", found),
                            ("Video matting without flicker (ViTMatte)", green)):
         sheet = Image.new("RGB", (SIDE, SIDE), (255, 255, 255))
         for i in range(4):

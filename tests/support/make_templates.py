@@ -149,18 +149,18 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
         "frame.",
         chain("lemur", {"inner": 12, "outer": 16}, "ViTMatte/clip", strands=False, frames=8, cut=False,
               save="SaveAnimatedWEBP")),
-    "Video matting of any length, one mask (ViTMatte)": (
-        "### A clip of any length, with one mask\n"
-        "**Matte Video** works frame by frame: memory does not grow with the clip. The mask is of the first frame; "
-        "*carry* moves it along, and stops where motion cannot be followed. *steady* holds edges still.\n\nThe file is "
-        "in the output folder; choose *ProRes 4444* for editors.\n\n**Your own clip:** put **Load Video** in place of "
-        "Example Clip, and connect a mask of its first frame, masks for all frames, or a video of them.",
+    "Video matting of any length (ViTMatte)": (
+        "### A clip of any length\n"
+        "**Matte Video** works frame by frame: memory does not grow with the clip. *steady* holds edges still.\n\nThe "
+        "file is in the output folder; choose *ProRes 4444* for editors.\n\n**Your own clip:** put **Load Video** in "
+        "place of Example Clip, and connect a video of masks, or masks as of SAM. With *carry* a mask of the first "
+        "frame does, as long as its motion can be followed.",
         [
             [("note", "MarkdownNote", 330, {}, None),
              ("clip", "ViTMatteExampleVideo", 90, {}, {}),
              (MODEL, "ViTMatteModelLoader", 110, {}, {})],
-            [("cut", "ViTMatteVideo", 880, {"video": ("clip", 0), "model": (MODEL, 0), "mask": ("clip", 1)},
-              {"inner": 12, "outer": 14, "carry": True, "format": "VP9 (.webm)"})],
+            [("cut", "ViTMatteVideo", 880, {"video": ("clip", 0), "model": (MODEL, 0), "mask_video": ("clip", 2)},
+              {"inner": 12, "outer": 14, "low": 0.5, "high": 0.5, "format": "VP9 (.webm)"})],
         ]),
     "Video matting without flicker (ViTMatte)": (
         "### Steady mattes in a batch\n"
