@@ -23,7 +23,8 @@ from torch import Tensor
 from ..checks import check_number
 from ..trimap.distance import within
 from ..trimap.known import UNKNOWN, known_areas
-from .flow import Flow, Levels, at, flow_between, levels_of, sample
+from .field import Flow, at, sample
+from .flow import Levels, flow_between, levels_of
 from .frames import check_frame
 from .trust import agreement, is_cut, move, settled
 

@@ -19,22 +19,25 @@ motions at once, its own and the background's; a matte moves with the subject, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .field import Flow, sample
 from .tiles import Tiles
 
 LARGE = 320  # pixels of the shorter side: pictures from here on are looked at in half their size at most
-COARSEST = 16  # pixels of the shorter side of the coarsest level
+COARSEST = 24  # pixels of the shorter side of the coarsest level
 WINDOW = 3  # cells of a window
 SMOOTH = 3  # cells over which displacements are averaged after a step, by their weight
-STEPS = (8, 6, 5, 4, 3)  # from the coarsest level on; the last holds for all others
+STEPS = (6, 4, 3, 2)  # from the coarsest level on; the last holds for all others
 DAMPING = 2e-5  # squared value a pixel: noise of 1/255 has 1.5e-5
 LONGEST = 1.5  # pixels of a level that one step goes at most
-FLOOR = 1e-4  # the weight of what is no subject
+FLOOR = 1e-6  # the weight of what is no subject
+OWN = 1e-3  # the mass of a cell from which on its own displacement counts more than that of those around it
 WHOLE = 2  # levels from this one on are computed everywhere; finer ones in and around the area
 
 
@@ -46,82 +49,18 @@ class Levels:
     size: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Flow:
-    """Motion from a frame to another.
-
-    Args:
-        grid: [1, 2, h, w], along x and y, in pixels of the frame.
-        extent: pixels of the frame that the grid covers, from its top left corner on: (height, width).
-        size: the frame's (H, W).
-    """
-
-    grid: Tensor
-    extent: tuple[float, float]
-    size: tuple[int, int]
-
-    @classmethod
-    def of(cls, dense: Tensor) -> Flow:
-        """The flow that a displacement for each pixel, [H, W, 2], makes."""
-        size = int(dense.shape[0]), int(dense.shape[1])
-        return cls(dense.float().permute(2, 0, 1).unsqueeze(0), size, size)
-
-    def at(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Motion along x and y at positions in the frame's pixels, tensors of any one shape."""
-        moved = sample(self.grid, x, y, self.extent)
-        return moved[0], moved[1]
-
-    def after(self, other: Flow) -> Flow:
-        """The motion by this flow and then by the other one, which begins where this one ends; on this one's grid."""
-        down, across = self.grid.shape[-2:]
-        y = (torch.arange(down, device=self.grid.device) + 0.5) * (self.extent[0] / down) - 0.5
-        x = (torch.arange(across, device=self.grid.device) + 0.5) * (self.extent[1] / across) - 0.5
-        further = other.at(x + self.grid[0, 0], y[:, None] + self.grid[0, 1])
-        return Flow(self.grid + torch.stack(further).unsqueeze(0), self.extent, self.size)
-
-    def dense(self) -> Tensor:
-        """[H, W, 2]: a displacement for each pixel."""
-        y, x = (torch.arange(side, device=self.grid.device, dtype=torch.float32) for side in self.size)
-        return torch.stack(self.at(x[None, :].expand(self.size), y[:, None].expand(self.size)), -1)
-
-
 def levels_of(image: Tensor) -> Levels:
     """The pyramid of a frame [H, W, 3] in 0..1."""
     from kornia.geometry.transform import pyrdown
 
-    picture = image.permute(2, 0, 1).unsqueeze(0).float()
+    picture = image.permute(2, 0, 1).unsqueeze(0).float().contiguous()
     size = int(image.shape[0]), int(image.shape[1])
     if min(size) >= LARGE:
         picture = F.avg_pool2d(picture, 2)
-    pictures = [picture.contiguous()]
+    pictures = [picture]
     while min(pictures[-1].shape[-2:]) >= 2 * COARSEST:
         pictures.append(pyrdown(pictures[-1]))
     return Levels(pictures, size)
-
-
-def sample(planes: Tensor, x: Tensor, y: Tensor, extent: tuple[float, float] | None = None) -> Tensor:
-    """Values between pixels, linear; beyond the border it goes on.
-
-    Args:
-        planes: [1, C, h, w].
-        x, y: positions, of any one shape, in pixels of a picture that the planes cover.
-        extent: that picture's (height, width); None for the planes' own pixels.
-
-    Returns:
-        [C, *x.shape].
-    """
-    from kornia.geometry.transform import remap
-
-    height, width = planes.shape[-2:]
-    if extent is not None and extent != (height, width):
-        x, y = (x + 0.5) * (width / extent[1]) - 0.5, (y + 0.5) * (height / extent[0]) - 0.5
-    flat = remap(planes, x.reshape(1, 1, -1), y.reshape(1, 1, -1), padding_mode="border", align_corners=True)
-    return flat.view(planes.shape[1], *x.shape)
-
-
-def at(plane: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """[N]: a plane [H, W] at positions [N] between its pixels."""
-    return sample(plane[None, None], x, y)[0]
 
 
 @torch.no_grad()
@@ -139,6 +78,7 @@ def flow_between(
         start: motion that is nearly right: it is refined on the finest levels alone.
     """
     device = first.pictures[0].device
+    shares = [_reduced(plane, first) for plane in (weight, second_weight)]
     found = start
     last = len(first.pictures) - 1 if start is None else min(WHOLE - 1, len(first.pictures) - 1)
     for level in range(last, -1, -1):
@@ -151,13 +91,23 @@ def flow_between(
             x, y = tiles.middles()
             x, y = found.at((x + 0.5) * right - 0.5, (y + 0.5) * down - 0.5)
             v = torch.stack([x / right, y / down]).unsqueeze(0)
-        shares = [None if plane is None else F.adaptive_avg_pool2d(plane[None, None].float(), size)
-                  for plane in (weight, second_weight)]
         steps = STEPS[min(len(first.pictures) - 1 - level, len(STEPS) - 1)]
-        cells = _refined(picture, other, v, shares[0], shares[1], tiles, steps)
+        cells = _refined(picture, other, v, shares[0][level], shares[1][level], tiles, steps)
         cells = torch.stack([cells[:, 0] * right, cells[:, 1] * down], 1)
         found = Flow(cells, (tiles.padded[0] * down, tiles.padded[1] * right), first.size)
     assert found is not None
+    return found
+
+
+def _reduced(plane: Tensor | None, levels: Levels) -> Sequence[Tensor | None]:
+    """A plane [H, W] in the sizes of the levels' pictures, [1, 1, h, w] each; all None without one."""
+    if plane is None:
+        return [None] * len(levels.pictures)
+    found = [plane[None, None].float()]
+    if found[0].shape[2:] != levels.pictures[0].shape[2:]:
+        found = [F.avg_pool2d(found[0], 2)]
+    while len(found) < len(levels.pictures):
+        found.append(F.avg_pool2d(found[-1], 2))
     return found
 
 
@@ -173,13 +123,13 @@ def _refined(
         picture, other: [1, 3, h, w].
         weight, other_weight: [1, 1, h, w], of the picture and of the other one.
     """
-    from kornia.filters import box_blur, spatial_gradient
+    from kornia.filters import spatial_gradient
 
     if not len(tiles):
         return v
 
     def window(*planes: Tensor) -> Tensor:
-        return box_blur(tiles.pooled(torch.stack(planes, 1)), (WINDOW, WINDOW), "constant", separable=True)
+        return _mean_around(tiles.pooled(torch.stack(planes, 1)), WINDOW)
 
     def moved(planes: Tensor, by: Tensor) -> Tensor:
         return sample(planes, tiles.x + by[:, 0], tiles.y + by[:, 1]).transpose(0, 1)  # [N, C, T, T]
@@ -199,17 +149,42 @@ def _refined(
     damping = DAMPING * sums[:, 3] + 1e-12
     a, b, d = sums[:, 0] + damping, sums[:, 1], sums[:, 2] + damping
     scale = 1 / (a * d - b * b)
-    mass = tiles.pooled(share) + 1e-6
-    spread = box_blur(mass, (SMOOTH, SMOOTH), "constant", separable=True)
+    mass = tiles.pooled(share) + 1e-9
+    spread = _mean_around(mass, SMOOTH)
     best, least = v, torch.full_like(a, float("inf"))
     for step in range(steps + 1):
         rest = moved(other, tiles.dense(v)) - mine
-        sums = window((wx * rest).sum(1), (wy * rest).sum(1), (rest.square() * share).sum(1))
+        sums = window((wx * rest).sum(1), (wy * rest).sum(1), (rest * rest).sum(1) * share[:, 0])
         better = sums[:, 2] <= least
         best, least = torch.where(better[:, None], v, best), torch.where(better, sums[:, 2], least)
         if step == steps:
             break
         p, q = sums[:, 0], sums[:, 1]
         way = torch.stack([(d * p - b * q) * scale, (a * q - b * p) * scale], 1).clamp_(-LONGEST, LONGEST)
-        v = box_blur((v - way) * mass, (SMOOTH, SMOOTH), "constant", separable=True) / spread
-    return best
+        v = _mean_around((v - way) * mass, SMOOTH) / spread
+    return best if weight is None and other_weight is None else _extended(best, mass)
+
+
+def _mean_around(planes: Tensor, side: int) -> Tensor:
+    """Means over squares of cells, an odd number along each side; beyond the border lies 0. As kornia's box_blur, which
+    takes three times as long for small squares."""
+    return F.avg_pool2d(planes, side, 1, side // 2)
+
+
+def _extended(v: Tensor, mass: Tensor) -> Tensor:
+    """Displacements [1, 2, h, w] where the mass [1, 1, h, w] is, and beyond it what they go on to.
+
+    Means by mass over ever larger squares fill in for what has little: each cell is (mass v + OWN u) / (mass + OWN), u
+    being the same of the squares of twice the side.
+    """
+    pairs = [(v * mass, mass)]
+    while max(pairs[-1][1].shape[-2:]) > 1:
+        top, weight = pairs[-1]
+        pairs.append((F.avg_pool2d(top, 2, ceil_mode=True), F.avg_pool2d(weight, 2, ceil_mode=True)))
+    top, weight = pairs.pop()
+    found = top / weight
+    for top, weight in reversed(pairs):
+        wider = F.interpolate(found, scale_factor=2, mode="bilinear", align_corners=False)
+        wider = wider[..., :top.shape[2], :top.shape[3]]
+        found = (top + OWN * wider) / (weight + OWN)
+    return found

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from ..checks import check_number
 from ..trimap.known import known_areas
-from .flow import Flow, Levels, at, flow_between, levels_of, sample
+from .field import Flow, at, sample
+from .flow import Levels, flow_between, levels_of
 from .frames import check_frame
 from .trust import Moved, agreement, is_cut, move, settled
 

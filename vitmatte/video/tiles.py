@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CELL = 4  # pixels along each side of a cell
-TILE = 32  # pixels along each side of a tile, a multiple of CELL
+TILE = 16  # pixels along each side of a tile, a multiple of CELL
 NEAR = 8  # pixels: tiles within about this of the area are computed too
 
 
@@ -34,7 +34,8 @@ class Tiles:
         self.inside = ((self.y < size[0]) & (self.x < size[1])).unsqueeze(1).float()  # [N, 1, T, T]
 
     def _holding(self, area: Tensor) -> Tensor:
-        plane = F.adaptive_max_pool2d(area[None, None].float(), (-(-self.size[0] // NEAR), -(-self.size[1] // NEAR)))
+        step = NEAR * max(round(area.shape[0] / self.size[0]), 1)
+        plane = F.avg_pool2d(area[None, None].float(), min(step, *area.shape), step, ceil_mode=True)
         plane = F.max_pool2d(plane, 3, 1, 1)
         side = TILE // NEAR
         plane = F.pad(plane, (0, self.across * side - plane.shape[3], 0, self.down * side - plane.shape[2]))
@@ -45,6 +46,9 @@ class Tiles:
 
     def cut(self, planes: Tensor, halo: int = 0) -> Tensor:
         """[N, C, T, T] of planes [1, C, h, w]; with a halo of pixels around each tile. The border goes on."""
+        if not halo and tuple(planes.shape[2:]) == self.padded:
+            blocks = planes.view(planes.shape[1], self.down, TILE, self.across, TILE)
+            return blocks[:, self.row, :, self.column]
         reach = torch.arange(-halo, TILE + halo, device=planes.device)
         rows = (self.row[:, None] * TILE + reach).clamp_(0, planes.shape[2] - 1)
         columns = (self.column[:, None] * TILE + reach).clamp_(0, planes.shape[3] - 1)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .flow import Flow, Levels
+from .field import Flow
+from .flow import Levels
 
 RETURN = 0.75  # pixels: how far from its start a point may come back; more for longer ways
 RETURN_SHARE = 0.05  # of the way's length
