@@ -180,4 +180,4 @@ class Steady:
 def _trusted(way: Tensor, other: _Frame, moved: Moved, colours: Tensor, own: Tensor, value: Tensor) -> Tensor:
     """[N]: how far the mattes `value` of points moved into another frame are trusted."""
     there = sample(other.image, moved.x, moved.y)
-    return settled(way * agreement(colours, there, torch.maximum(own, value)))
+    return settled(way * agreement(colours, there, (own + value) / 2))
