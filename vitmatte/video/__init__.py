@@ -1,1 +1,1 @@
-"""Clips: motion between frames, mattes that hold still over time, and masks carried on by motion."""
+"""Clips: one frame in, one matte out, in memory that does not grow with the clip."""
