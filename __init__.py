@@ -5,10 +5,12 @@ from comfy_api.latest import ComfyExtension, io
 # Imported here and not in get_node_list, where ComfyUI would report an error without its traceback.
 from .nodes import folders
 from .nodes.cutout import ViTMatteForeground, ViTMatteReplaceBackground
-from .nodes.example import ViTMatteExample
+from .nodes.example import ViTMatteExample, ViTMatteExampleVideo
 from .nodes.loader import ViTMatteModelLoader
 from .nodes.matting import ViTMatteMatting
+from .nodes.motion import ViTMatteSteady
 from .nodes.trimap import ViTMatteTrimap, ViTMatteTrimapPreview
+from .nodes.video import ViTMatteVideo
 
 WEB_DIRECTORY = "./web"  # help pages; translations are in locales/
 
@@ -19,7 +21,8 @@ class ViTMatteExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         folders.register()
         return [ViTMatteModelLoader, ViTMatteTrimap, ViTMatteTrimapPreview, ViTMatteMatting, ViTMatteForeground,
-                ViTMatteReplaceBackground, ViTMatteExample]
+                ViTMatteReplaceBackground, ViTMatteExample, ViTMatteVideo, ViTMatteSteady,
+                ViTMatteExampleVideo]
 
 
 async def comfy_entrypoint() -> ViTMatteExtension:

@@ -1,4 +1,4 @@
-"""ViTMatteExample."""
+"""ViTMatteExample and ViTMatteExampleVideo."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..vitmatte.checks import check_choice
 from ..vitmatte.pictures.reading import read_image, read_mask
+from .clips import video_of
 from .host import check_interrupt
 from .preview import shown
 from .schema import schema
@@ -58,6 +59,32 @@ class ViTMatteExample(io.ComfyNode):
         image = read_image(FOLDER / photo)
         mask = read_mask(FOLDER / rough) if rough else torch.zeros(image.shape[:3])
         return io.NodeOutput(pan(image, frames), pan(mask, frames), ui=shown(image, check_interrupt))
+
+
+class ViTMatteExampleVideo(io.ComfyNode):
+    """The clip that comes with the pack."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="ViTMatteExampleVideo",
+            display_name="Example Clip (ViTMatte)",
+            search_aliases=["matting example", "sample video", "test clip"],
+            description="A clip that comes with the pack, of two seconds, and rough masks of its subject, so that the "
+                        "templates run as they are. Put Load Video and masks of your own in its place.",
+            inputs=[],
+            outputs=[
+                io.Video.Output("video", display_name="video", tooltip="The clip."),
+                io.Mask.Output("mask", display_name="mask", tooltip="A rough mask of the first frame, 1 = subject."),
+                io.Video.Output("mask_video", display_name="mask_video",
+                                tooltip="Rough masks of all frames as a video, white = subject."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput(video_of(str(FOLDER / "clip.mp4")), read_mask(FOLDER / "clip-mask.png"),
+                             video_of(str(FOLDER / "clip-masks.mkv")))
 
 
 def pan(picture: torch.Tensor, frames: int) -> torch.Tensor:

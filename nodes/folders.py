@@ -66,6 +66,23 @@ def previews_folder() -> str:
     return folder
 
 
+def new_output(prefix: str, suffix: str, size: tuple[int, int]) -> tuple[Path, str]:
+    """(a file in ComfyUI's output folder that is not there yet, its folder within that one), named as ComfyUI's own
+    nodes name theirs.
+
+    Args:
+        prefix: of the name; may have folders, and %width%, %height%, %year% and so on.
+        suffix: of the name.
+        size: (height, width) of what is written.
+
+    Raises:
+        Exception: a prefix that leads out of the output folder.
+    """
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        prefix, folder_paths.get_output_directory(), size[1], size[0])
+    return Path(folder, f"{name}_{counter:05}_{suffix}"), subfolder
+
+
 def fingerprint(choice: str) -> str:
     """Changes when the chosen file does, so that ComfyUI loads it again."""
     try:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management as management
 import comfy.model_patcher
 import comfy.ops
 import comfy.utils
+import torch
 from torch import Tensor
 
 from .. import vitmatte as library
@@ -22,6 +24,7 @@ from ..vitmatte.inference.plan import MEBI
 from ..vitmatte.inference.planning import MemoryLimitError, within
 from ..vitmatte.inference.retry import Policy, is_out_of_memory
 from ..vitmatte.inference.scope import Strategy
+from ..vitmatte.steps import Step
 from .preview import thumbnail
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,12 @@ def plain_errors() -> Iterator[None]:
             raise
         kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
         raise kind(*error.args) from error
+
+
+def loaded(patcher: Any) -> tuple[Any, torch.device]:
+    """The model of another node's patcher, loaded to its device, and that device."""
+    management.load_models_gpu([patcher])
+    return patcher.model, patcher.load_device
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -100,6 +109,26 @@ class HostedModel:
               refine: float) -> Tensor:
         """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button; see there. `memory_limit` is
         in MB here; 0 is none."""
+        progress = Progress()
+        show = progress.show if max(len(image), len(trimap) if trimap.ndim == 3 else 1) > 1 else None
+        alpha = self._run(image, trimap, strategy, memory_limit, refine, progress, show)
+        return alpha.to(management.intermediate_device())
+
+    @plain_errors()
+    def matte_frame(self, image: Tensor, trimap: Tensor, step: Step, *, strategy: Strategy,
+                    memory_limit: int) -> Tensor:
+        """The same of one frame of a clip: image [H, W, 3] and trimap [H, W] to alpha [H, W], on their device; `step`
+        is called with the share that is done."""
+        return self._run(image[None], trimap, strategy, memory_limit, 0.0, lambda done, total: step(done / total),
+                         None)[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where mattes are computed."""
+        return self.patcher.load_device
+
+    def _run(self, image: Tensor, trimap: Tensor, strategy: Strategy, memory_limit: int, refine: float,
+             on_progress: Callable[[int, int], None], on_frame: Callable[[int, Tensor], None] | None) -> Tensor:
         device = self.patcher.load_device
         model = replace(self.model, net=self.patcher.model)
         job = prepare(model, image, trimap, strategy=strategy, refine=refine, device=device, dtype=self.dtype)
@@ -116,9 +145,7 @@ class HostedModel:
         management.load_models_gpu([self.patcher], memory_required=plan.peak_bytes, force_full_load=True)
         # What ComfyUI could not free is not there to be used: some drivers slow down instead of failing.
         plan = within(plan, footprint, management.get_free_memory(device))
-        progress = Progress()
-        alpha = run(
-            job, plan, Policy(plan.peak_bytes, out_of_memory, management.soft_empty_cache), on_progress=progress,
-            on_frame=progress.show if job.frames > 1 else None, check_interrupt=check_interrupt,
+        return run(
+            job, plan, Policy(plan.peak_bytes, out_of_memory, management.soft_empty_cache), on_progress=on_progress,
+            on_frame=on_frame, check_interrupt=check_interrupt,
         )
-        return alpha.to(management.intermediate_device())

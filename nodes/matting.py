@@ -55,8 +55,13 @@ class ViTMatteMatting(io.ComfyNode):
     @classmethod
     def execute(cls, model: HostedModel, image: torch.Tensor, trimap: torch.Tensor, strategy: Strategy = "exact",
                 memory_limit: int = 0, refine: float = 0.0) -> io.NodeOutput:
-        if not isinstance(model, HostedModel):
-            raise TypeError(f"model is a {type(model).__name__} of another node pack, whose wires have the same name; "
-                            "expected a model from Load ViTMatte Model")
+        check_model(model)
         alpha = model.matte(image, trimap, strategy=strategy, memory_limit=memory_limit, refine=refine)
         return io.NodeOutput(alpha, ui=shown(alpha, check_interrupt, [*lacking(trimap), *doubts(trimap)]))
+
+
+def check_model(model: object) -> None:
+    """Raises TypeError unless a model is one of ours."""
+    if not isinstance(model, HostedModel):
+        raise TypeError(f"model is a {type(model).__name__} of another node pack, whose wires have the same name; "
+                        "expected a model from Load ViTMatte Model")

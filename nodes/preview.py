@@ -15,6 +15,7 @@ from ..vitmatte.steps import strips
 from .folders import previews_folder
 
 MOST = 16  # frames; each is written as a PNG, which takes longer than looking at it
+PLAYED = (".webm", ".mp4")  # how the names of files end that browsers play
 SIDE = 512  # pixels, of previews of a frame while the others are computed
 WARNINGS = "vitmatte_warnings"  # the key that web/warnings.js looks for
 
@@ -39,6 +40,21 @@ def shown(
         _write_png(frame, os.path.join(folder, file), check_interrupt)
         images.append({"filename": file, "subfolder": "", "type": "temp"})
     return {"images": images, "animated": (False,), WARNINGS: list(warnings)}
+
+
+def shown_video(
+    files: Sequence[dict[str, str]], frames: Sequence[torch.Tensor], check_interrupt: Callable[[], None],
+    warnings: Sequence[str],
+) -> dict[str, Sequence[Any]]:
+    """The same for video files that were written: the first of them where browsers play such, else some frames.
+
+    Args:
+        files: filename, subfolder and type of each.
+        frames: pictures of one size, for those that no browser plays.
+    """
+    if files[0]["filename"].endswith(PLAYED):
+        return {"images": list(files[:1]), "animated": (True,), WARNINGS: list(warnings)}
+    return shown(torch.stack(list(frames)), check_interrupt, warnings)
 
 
 def _write_png(frame: torch.Tensor, path: str, check_interrupt: Callable[[], None]) -> None:

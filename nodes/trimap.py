@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from comfy_api.latest import io
 
@@ -14,6 +16,44 @@ from .preview import shown
 from .schema import advanced, schema
 
 UNITS = {"pixels": "pixels", "% of subject size": "percent"}
+
+
+def area_inputs(needs: str = "") -> list[Any]:
+    """The inputs that say what of a mask is unknown; `make_trimap` has the same, but for the unit (`UNITS`).
+
+    Args:
+        needs: ends the text on strands.
+    """
+    return [
+        io.Float.Input("inner", default=10.0, min=0.0, max=4096.0, step=0.5, round=0.01,
+                       tooltip="How far the unknown area reaches into the subject, in the unit below."),
+        io.Float.Input("outer", default=20.0, min=0.0, max=4096.0, step=0.5, round=0.01,
+                       tooltip="How far the unknown area reaches into the background, in the unit below."),
+        io.Combo.Input("unit", options=list(UNITS), default="pixels", optional=True,
+                       tooltip="Of inner, outer and strands. The subject's size is the side of a square of its "
+                               "area, measured in each frame."),
+        io.Boolean.Input("invert", default=False, optional=True,
+                         tooltip="The mask is 1 where the background is, like that of Load Image for a "
+                                 "picture with transparency."),
+        advanced(io.Float.Input(
+            "low", default=0.0, min=0.0, max=1.0, step=0.01, round=0.0001, optional=True,
+            tooltip="Mask values up to this are background.")),
+        advanced(io.Float.Input(
+            "high", default=1.0, min=0.0, max=1.0, step=0.01, round=0.0001, optional=True,
+            tooltip="Mask values from this on are subject; between low and high is unknown. Set both to 0.5 "
+                    "for a hard mask with smooth (anti-aliased) edges.")),
+        advanced(io.Int.Input(
+            "fill_holes", display_name="fill_holes (px²)", default=0, min=0, max=100_000_000, step=50,
+            optional=True,
+            tooltip="Holes in the mask of up to so many pixels (area) are filled; 0 keeps all.")),
+        advanced(io.Int.Input(
+            "remove_specks", display_name="remove_specks (px²)", default=0, min=0, max=100_000_000, step=50,
+            optional=True,
+            tooltip="Separate bits of up to so many pixels (area) are removed; 0 keeps all.")),
+        io.Float.Input("strands", default=0.0, min=0.0, max=4096.0, step=0.5, round=0.01, optional=True,
+                       tooltip="So much further than outer the unknown area may follow fine strands (hair, "
+                               "fur) in the picture." + needs),
+    ]
 
 
 class ViTMatteTrimap(io.ComfyNode):
@@ -31,34 +71,7 @@ class ViTMatteTrimap(io.ComfyNode):
             inputs=[
                 io.Mask.Input("mask", tooltip="Rough mask, 1 (white) = subject, as SAM and Remove Background give it. "
                                               "Soft pixels count as unknown; see low and high."),
-                io.Float.Input("inner", default=10.0, min=0.0, max=4096.0, step=0.5, round=0.01,
-                               tooltip="How far the unknown area reaches into the subject, in the unit below."),
-                io.Float.Input("outer", default=20.0, min=0.0, max=4096.0, step=0.5, round=0.01,
-                               tooltip="How far the unknown area reaches into the background, in the unit below."),
-                io.Combo.Input("unit", options=list(UNITS), default="pixels", optional=True,
-                               tooltip="Of inner, outer and strands. The subject's size is the side of a square of its "
-                                       "area, measured in each frame."),
-                io.Boolean.Input("invert", default=False, optional=True,
-                                 tooltip="The mask is 1 where the background is, like that of Load Image for a "
-                                         "picture with transparency."),
-                advanced(io.Float.Input(
-                    "low", default=0.0, min=0.0, max=1.0, step=0.01, round=0.0001, optional=True,
-                    tooltip="Mask values up to this are background.")),
-                advanced(io.Float.Input(
-                    "high", default=1.0, min=0.0, max=1.0, step=0.01, round=0.0001, optional=True,
-                    tooltip="Mask values from this on are subject; between low and high is unknown. Set both to 0.5 "
-                            "for a hard mask with smooth (anti-aliased) edges.")),
-                advanced(io.Int.Input(
-                    "fill_holes", display_name="fill_holes (px²)", default=0, min=0, max=100_000_000, step=50,
-                    optional=True,
-                    tooltip="Holes in the mask of up to so many pixels (area) are filled; 0 keeps all.")),
-                advanced(io.Int.Input(
-                    "remove_specks", display_name="remove_specks (px²)", default=0, min=0, max=100_000_000, step=50,
-                    optional=True,
-                    tooltip="Separate bits of up to so many pixels (area) are removed; 0 keeps all.")),
-                io.Float.Input("strands", default=0.0, min=0.0, max=4096.0, step=0.5, round=0.01, optional=True,
-                               tooltip="So much further than outer the unknown area may follow fine strands (hair, "
-                                       "fur) in the picture. Needs image."),
+                *area_inputs(" Needs image."),
                 io.Image.Input("image", optional=True,
                                tooltip="The picture: strands looks at it, and the mask's size is held against it."),
                 io.Mask.Input("unknown", optional=True, tooltip="Look here: what is white in it becomes unknown."),

@@ -23,15 +23,20 @@ from .inference.model import MattingModel, load_model
 from .refinement.refine import refine_matte
 from .trimap.make import make_trimap
 from .version import __version__ as __version__
+from .video.carry import Carry, LostError
+from .video.steady import Steady
 from .weights.download import DownloadError, download
 from .weights.released import RELEASED
 
 __all__ = [
     "RELEASED",
     "BackboneOutput",
+    "Carry",
     "DownloadError",
     "ImageMattingOutput",
+    "LostError",
     "MattingModel",
+    "Steady",
     "VitDetBackbone",
     "VitDetConfig",
     "VitDetModel",

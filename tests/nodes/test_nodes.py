@@ -55,7 +55,8 @@ MASK[..., 28:] = 1
 
 def test_every_node_explains_itself():
     assert set(BY_ID) == {"ViTMatteModelLoader", "ViTMatteTrimap", "ViTMatteTrimapPreview", "ViTMatteMatting",
-                          "ViTMatteForeground", "ViTMatteReplaceBackground", "ViTMatteExample"}
+                          "ViTMatteForeground", "ViTMatteReplaceBackground", "ViTMatteExample", "ViTMatteVideo",
+                          "ViTMatteSteady", "ViTMatteExampleVideo"}
     for node_id, node in BY_ID.items():
         schema = node.GET_SCHEMA()
         assert schema.display_name and len(schema.description) > 40 and schema.category, node_id

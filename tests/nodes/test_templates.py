@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pack
 import pytest
 import torch
+from clips import write_video
 from make_templates import CORE as CORES
 from make_templates import HIGH, WIDE, files
+
+from vitmatte.video.file import VideoFile
 
 NODES = {node.GET_SCHEMA().node_id: node for node in pack.load()[1]}
 CORE = {"SaveImage": "images", "SaveAnimatedWEBP": "images"}
 TEMPLATES = sorted((pack.ROOT / "workflows").glob("*.json"))
+VIDEOS = [path for path in TEMPLATES if re.search("any length|without flicker", path.stem)]
 MODELS = [path for path in TEMPLATES if "your photo" in path.stem or "SAM 3" in path.stem]  # need a file of ComfyUI's
 WIDGETS = ("INT", "FLOAT", "BOOLEAN", "COMBO", "STRING")
 
@@ -45,8 +50,10 @@ def compute(graph: dict, changed: dict, given_in: tuple = ()) -> Callable[[int],
             node = nodes[number]
             inputs = {port["name"]: result(links[port["link"]][1])[links[port["link"]][2]]
                       for port in node["inputs"] if port.get("link") is not None}
-            given = {**values(node), **{key: value for key, value in changed.items() if key in values(node)}}
-            done[number] = NODES[node["type"]].execute(**inputs, **given).result
+            own = values(node) if node["type"] in NODES else {}
+            given = {**own, **{key: value for key, value in changed.items() if key in own}}
+            done[number] = (NODES[node["type"]].execute(**inputs, **given).result if node["type"] in NODES
+                            else Parts.run(node["type"], inputs))
         return done[number]
 
     return lambda number: result(links[number][1])[links[number][2]]
@@ -97,7 +104,8 @@ def test_templates_with_comfyuis_own_models(path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [path for path in TEMPLATES if path not in MODELS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in TEMPLATES if path not in MODELS + VIDEOS],
+                         ids=lambda path: path.stem)
 def test_templates_run_as_they_are(path: Path):
     graph = json.loads(path.read_text(encoding="utf-8"))
     types = [node["type"] for node in graph["nodes"]]
@@ -126,6 +134,47 @@ def test_templates_take_masks_of_a_translucent_brush(path: Path):
     given = {**values(node), "strands": 0.0}
     execute = NODES["ViTMatteTrimap"].execute
     assert execute(mask=strokes, **given).result[0].equal(execute(mask=mask, **given).result[0])
+
+
+class Parts:
+    """ComfyUI's nodes for videos, as far as the templates use them."""
+
+    @staticmethod
+    def run(kind: str, inputs: dict) -> tuple:
+        if kind == "GetVideoComponents":
+            clip = VideoFile(inputs["video"].get_stream_source())
+            return torch.stack([frame.image for frame in clip.frames()]), None, float(clip.rate)
+        if kind == "ImageToMask":
+            return (inputs["image"][..., 0],)
+        return (inputs,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", VIDEOS, ids=lambda path: path.stem)
+def test_templates_of_videos_run_as_they_are(path: Path, monkeypatch, tmp_path):
+    """On the first frames of the clip that comes with the pack."""
+    pytest.importorskip("av")
+    for name, layout, encoder in (("clip.mp4", "yuv420p", "libx264"), ("clip-masks.mkv", "gray", "ffv1")):
+        few = VideoFile(pack.ROOT / "pictures" / name, frames=(1, 3))
+        frames = [frame.image if layout == "yuv420p" else frame.image[..., 0] for frame in few.frames()]
+        write_video(tmp_path / name, frames, layout=layout, encoder=encoder, colours=few.colours)
+    shutil.copy(pack.ROOT / "pictures" / "clip-mask.png", tmp_path)
+    monkeypatch.setattr(f"{pack.NAME}.nodes.example.FOLDER", tmp_path)
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    assert {node["type"] for node in graph["nodes"]} <= {*NODES, *CORES} and "extra" in graph
+    with torch.inference_mode():
+        carried = compute(graph, {})
+        if "any length" in path.stem:
+            (node,) = [node for node in graph["nodes"] if node["type"] == "ViTMatteVideo"]
+            inputs = {port["name"]: carried(port["link"]) for port in node["inputs"] if port.get("link") is not None}
+            made = NODES["ViTMatteVideo"].execute(**inputs, **values(node))
+            video = VideoFile(made.result[0].get_stream_source())
+            assert video.count == 3 and video.size == (320, 512)
+            assert "neighbouring mattes" in made.ui["vitmatte_warnings"][0]
+        else:
+            (node,) = [node for node in graph["nodes"] if node["type"] == "SaveVideo"]
+            images = carried(node["inputs"][0]["link"])["images"]
+            assert images.shape == (3, 320, 512, 3) and images.std() > 0.1
 
 
 def test_the_blueprint_is_the_chain_of_nodes():

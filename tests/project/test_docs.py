@@ -142,7 +142,7 @@ def test_the_page_of_the_command_line_has_every_option():
     for name, parser in subcommands().items():
         known = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
         named = set(re.findall(r"(?<![\w-])(--?[a-z][\w-]*)", " ".join(re.findall(r"`[^`]+`", sections[name]))))
-        shared = set(re.findall(r"`(--[\w-]+)`", sections["trimap"])) if name == "cutout" else set()
+        shared = set(re.findall(r"`(--[\w-]+)`", sections["trimap"])) if name in ("cutout", "video") else set()
         assert known - named - shared == set(), f"{name}: not on the page"
         assert named - known - {"--photo"} == set(), f"{name}: the command has no such option"
 

@@ -26,10 +26,11 @@ WINGS: dict[str, set[str]] = {
     "compositing": {"trimap"},
     "weights": {"model"},
     "inference": {"model", "refinement", "trimap", "weights"},
+    "video": {"compositing", "pictures", "trimap"},
     "export": {"inference", "model", "trimap", "weights"},
     "huggingface": {"inference", "model", "weights"},
     "training": {"evaluation", "inference", "model", "pictures", "trimap", "weights"},
-    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "refinement", "training", "trimap",
+    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "refinement", "training", "trimap", "video",
             "weights"},
 }
 # What gathers names or starts the command line, and may use every wing.
@@ -38,7 +39,7 @@ TOP = {"vitmatte", "vitmatte.__main__"}
 ONLY_FROM_TOP = "huggingface"
 
 # Packages that are no part of every install, imported inside functions only, and where.
-OPTIONAL = {"vitmatte.export.onnx": {"onnxruntime"}}
+OPTIONAL = {"vitmatte.export.onnx": {"onnxruntime"}, "vitmatte.video.packages": {"av"}}
 PACKAGES = {"torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock", "scipy", "kornia"}
 
 MAX_LINES = 250

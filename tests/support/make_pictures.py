@@ -12,6 +12,7 @@ For the host see webui.py. It needs pillow.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from io import BytesIO
@@ -27,9 +28,9 @@ GRAPH = 1840  # pixels, width of the graph
 MARGIN = 16
 CARD_BYTES, NODE_BYTES = 60_000, 80_000
 HAIR, PORTRAIT = "Cut out hair and fur (ViTMatte matting)", "Change the background of a portrait (ViTMatte matting)"
-# Those that need a model of ComfyUI's have cards made by hand.
+# Those that need a model of ComfyUI's have cards made by hand, those of the clip by make_clip.py.
 TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json")
-                   if "your photo" not in path.stem and "SAM 3" not in path.stem)
+                   if not re.search("your photo|SAM 3|any length|without flicker", path.stem))
 NODES = {HAIR: ["ViTMatteExample", "ViTMatteModelLoader", "ViTMatteTrimap", "ViTMatteTrimapPreview",
                      "ViTMatteMatting", "ViTMatteForeground"],
          PORTRAIT: ["ViTMatteReplaceBackground"]}

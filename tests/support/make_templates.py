@@ -36,6 +36,8 @@ CORE: dict[str, dict[str, Any]] = {
     "LoadVideo": {"outputs": [("VIDEO", "VIDEO")], "values": ["", "image"]},
     "GetVideoComponents": {"inputs": [("video", "VIDEO")],
                            "outputs": [("images", "IMAGE"), ("audio", "AUDIO"), ("fps", "FLOAT")]},
+    "ImageToMask": {"inputs": [("image", "IMAGE"), ("channel", "COMBO", "widget")], "outputs": [("MASK", "MASK")],
+                    "values": ["red"]},
     "CheckpointLoaderSimple": {
         "outputs": [("MODEL", "MODEL"), ("CLIP", "CLIP"), ("VAE", "VAE")],
         "values": ["sam3.1_multiplex_fp16.safetensors"],
@@ -156,6 +158,42 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
         "frame.",
         chain("lemur", {"inner": 12, "outer": 16, **HARD}, "ViTMatte/clip", strands=False, frames=8, cut=False,
               save="SaveAnimatedWEBP")),
+    "Video matting of any length (ViTMatte)": (
+        "### A clip of any length\n"
+        "**Matte Video** works frame by frame: memory does not grow with the clip. *steady* holds edges still.\n\nThe "
+        "file is in the output folder; choose *ProRes 4444* for editors.\n\n**Your own clip:** put **Load Video** in "
+        "place of Example Clip, and connect a video of masks, or masks as of SAM. With *carry* a mask of the first "
+        "frame does, as long as its motion can be followed.",
+        [
+            [("note", "MarkdownNote", 330, {}, None),
+             ("clip", "ViTMatteExampleVideo", 90, {}, {}),
+             (MODEL, "ViTMatteModelLoader", 110, {}, {})],
+            [("cut", "ViTMatteVideo", 880, {"video": ("clip", 0), "model": (MODEL, 0), "mask_video": ("clip", 2)},
+              {"inner": 12, "outer": 14, "low": 0.5, "high": 0.5, "format": "VP9 (.webm)"})],
+        ]),
+    "Video matting without flicker (ViTMatte)": (
+        "### Steady mattes in a batch\n"
+        "**Steady Mattes** blends the mattes of neighbouring frames, moved by motion, where the trimap is unknown. "
+        "Here masks for all frames come from a video.\n\n**Your own clip:** Load Video and Get Video Components, with "
+        "masks of SAM. All frames are in memory at once; for long clips take **Matte Video**.",
+        [
+            [("note", "MarkdownNote", 250, {}, None),
+             ("clip", "ViTMatteExampleVideo", 90, {}, {}),
+             ("parts", "GetVideoComponents", 110, {"video": ("clip", 0)}, None),
+             ("masks", "GetVideoComponents", 110, {"video": ("clip", 2)}, None),
+             (MASK, "ImageToMask", 60, {"image": ("masks", 0)}, None)],
+            [("trimap", "ViTMatteTrimap", 640, {"mask": (MASK, 0)},
+              {"inner": 12, "outer": 14, "low": 0.5, "high": 0.5}),
+             (MODEL, "ViTMatteModelLoader", 110, {}, {})],
+            [("matte", "ViTMatteMatting", 330,
+              {"model": (MODEL, 0), "image": ("parts", 0), "trimap": ("trimap", 0)}, {}),
+             ("steady", "ViTMatteSteady", 330,
+              {"image": ("parts", 0), "alpha": ("matte", 0), "trimap": ("trimap", 0)}, {})],
+            [("cut", "ViTMatteReplaceBackground", 430, {"image": ("parts", 0), "alpha": ("steady", 0)},
+              {"colour": "#00b140"}),
+             ("made", "CreateVideo", 80, {"images": ("cut", 0), "audio": ("parts", 1), "fps": ("parts", 2)}, None),
+             ("save", "SaveVideo", 140, {"video": ("made", 0)}, None)],
+        ]),
     "Video matting from SAM 3 masks (ViTMatte)": (
         "### SAM 3 finds, ViTMatte cuts out\n"
         "1. Choose a clip in **Load Video**.\n2. Say what to cut out in **CLIP Text Encode**.\n3. Press "

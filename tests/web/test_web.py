@@ -70,6 +70,9 @@ def test_templates_have_their_pictures(browser):
 @pytest.mark.parametrize("name", RUN)
 def test_templates_run_from_their_browser(browser, name):
     types = browser.openTemplate(name=name)
+    if "ViTMatteVideo" in types:  # shows its file, which is no picture
+        check_run(browser, pictures=set())
+        return
     assert "ViTMatteMatting" in types
     check_run(browser, pictures={"ViTMatteMatting", "ViTMatteTrimap"})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from ..files import check_can_write
 from ..pictures.pairing import by_stem, counterparts
 from ..pictures.reading import left_out_of
+from .told import tell
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _of_folder(photo: Path, guide: Path, output: Path, alpha: Path | None) -> li
     ours = {folder.resolve() for folder in (guide, output, alpha) if folder is not None}
     others = [name for name in left_out_of(photo) if (photo / name).resolve() not in ours]
     if others:
-        _tell(f"left out of {photo}, since they are no pictures that are read: {', '.join(others)}")
+        tell(f"left out of {photo}, since they are no pictures that are read: {', '.join(others)}")
     return [Job(path, guides[stem], output / f"{stem}.png", alpha and alpha / f"{stem}.png")
             for stem, path in photos.items()]
 
@@ -102,7 +102,7 @@ def without_existing(jobs: list[Job]) -> list[Job]:
     what is there is finished."""
     left = [job for job in jobs if not all(path.is_file() for path in job.results)]
     if len(left) < len(jobs):
-        _tell(f"{len(jobs) - len(left)} of {len(jobs)} pictures are done already")
+        tell(f"{len(jobs) - len(left)} of {len(jobs)} pictures are done already")
     return left
 
 
@@ -120,22 +120,19 @@ def run_jobs(jobs: list[Job], work: Callable[[Job], None], name: str) -> int:
             except BrokenPipeError:
                 raise
             except (ValueError, OSError) as error:
-                _tell(str(error))
+                tell(str(error))
                 failed += 1
             except (RuntimeError, MemoryError) as error:  # such as memory that ran out
-                _tell(f"{job.photo}: {str(error) or 'out of memory'}")
+                tell(f"{job.photo}: {str(error) or 'out of memory'}")
                 failed += 1
             done += 1
     except BrokenPipeError:
         raise
     except BaseException:
         if len(jobs) > 1:
-            _tell(f"stopped after {done} of {len(jobs)} pictures; --skip-existing goes on with the rest")
+            tell(f"stopped after {done} of {len(jobs)} pictures; --skip-existing goes on with the rest")
         raise
     if failed and len(jobs) > 1:
-        _tell(f"{failed} of {len(jobs)} pictures failed")
+        tell(f"{failed} of {len(jobs)} pictures failed")
     return 1 if failed else 0
 
-
-def _tell(what: str) -> None:
-    tqdm.write(f"vitmatte: {what}", file=sys.stderr)

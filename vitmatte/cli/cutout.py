@@ -7,19 +7,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..checks import check_number, unequal
+from ..checks import unequal
 from ..compositing.blend import FITS, SCREENS, colour
 from ..compositing.cutout import cut_out, replace_background
-from ..inference.context import PRECISIONS
 from ..inference.matting import matte
-from ..inference.model import NORMALIZATIONS, MattingModel, load_model
-from ..inference.plan import MEBI
+from ..inference.model import MattingModel
 from ..inference.planning import MemoryLimitError
-from ..inference.scope import STRATEGIES
 from ..pictures.metadata import Metadata
 from ..pictures.profiles import converted
 from ..pictures.reading import Photograph, read_photograph, read_size, read_trimap
@@ -30,9 +26,7 @@ from ..pictures.writing import (
     write_image,
     write_matte,
 )
-from ..refinement.refine import check_strength
-from ..weights.released import BUNDLED
-from . import trimap_options
+from . import model_options, trimap_options
 from .batch import Job, add_skipping, check_results, jobs_of, run_jobs, without_existing
 from .told import warnings_of
 
@@ -63,38 +57,19 @@ def register(commands: Any) -> argparse.ArgumentParser:
                         help="take a green or blue screen's light from the subject (default: %(default)s)")
     trimap_options.add(cutout)
     add_skipping(cutout)
-    cutout.add_argument("--model", default=BUNDLED, metavar="NAME|PATH",
-                        help="see `vitmatte models`; a released model is downloaded once (default: %(default)s)")
-    cutout.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, mps, ...")
-    cutout.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
-    cutout.add_argument("--strategy", choices=STRATEGIES, default="auto",
-                        help="exact: every token attends to all; local: within a reach, computed only where the trimap "
-                             "is unknown; grid: among every second one; auto: local where the model was made for it, "
-                             "else exact (default: %(default)s)")
-    cutout.add_argument("--reach", type=int, metavar="TOKENS", help="of local attention (default: the model's own)")
-    cutout.add_argument("--refine", type=float, default=0.0, metavar="STRENGTH",
-                        help="bring the matte into line with the photograph's colours where the trimap is unknown: "
-                             "0 not at all, 1 usual, more follows the colours more (default: %(default)g)")
-    cutout.add_argument("--memory-limit", type=float, metavar="MB",
-                        help="what a picture's matte may take besides the model and the pictures themselves; less is "
-                             "slower, never smaller")
-    cutout.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained",
-                        help="as_trained, or hub: as transformers feeds the net (default: %(default)s)")
+    model_options.add(cutout)
     return cutout
 
 
 def _cutout(options: argparse.Namespace) -> int:
-    if options.memory_limit is not None:
-        check_number("--memory-limit", options.memory_limit, "a number of MB, 0 or more")
-    check_strength("--refine", options.refine)
+    model_options.check(options)
     jobs = jobs_of(options.photo, options.mask or options.trimap, options.output, options.alpha, _others(options))
     marked = trimap_options.marks_of(options, [job.guide for job in jobs]) if options.mask else {}
     backdrop = _backdrop(options.background)
     check_results(jobs, lambda job: _check_cutout(job, transparent=backdrop is None), check_matte_name)
     if options.skip_existing and not (jobs := without_existing(jobs)):
         return 0
-    model = load_model(options.model, device=_device(options.device), dtype=PRECISIONS[options.precision],
-                       normalization=options.normalization, folder=options.models_folder)
+    model = model_options.loaded(options)
 
     def work(job: Job) -> None:
         with warnings_of(job.photo):
@@ -114,7 +89,6 @@ def _cutout(options: argparse.Namespace) -> int:
 
 def _one_cutout(job: Job, model: MattingModel, photo: Photograph, trimap: Tensor, backdrop: Photograph | None,
                 options: argparse.Namespace) -> None:
-    limit = None if options.memory_limit is None else int(options.memory_limit * MEBI)
     size, given = photo.image.shape[1:3], trimap.shape[1:]
     if options.mask and size != given:
         raise ValueError(f"{job.photo} with {job.guide}: {unequal('the photograph', size, 'the mask', given, trimap)}")
@@ -123,11 +97,9 @@ def _one_cutout(job: Job, model: MattingModel, photo: Photograph, trimap: Tensor
             def show(done: int, steps: int) -> None:
                 bar.update(done / steps - bar.n)
 
-            alpha = matte(model, photo.image, trimap, strategy=options.strategy, reach=options.reach,
-                          memory_limit=limit, refine=options.refine, on_progress=show)
+            alpha = matte(model, photo.image, trimap, **model_options.of_matte(options), on_progress=show)
     except MemoryLimitError as error:
-        raise ValueError(f"{job.photo}: --memory-limit is {options.memory_limit:g} MB; its matte takes at least "
-                         f"{-(-error.least // MEBI)} MB with this model and precision") from error
+        raise model_options.too_little(options, str(job.photo), error) from error
     except ValueError as error:
         raise ValueError(f"{job.photo} with {job.guide}: {error}") from error
     estimate = options.colours == "estimated"
@@ -167,13 +139,3 @@ def _backdrop(given: str | None) -> Photograph | None:
             if given.startswith("#"):
                 raise
     return read_photograph(given)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        float(torch.zeros(1, device=name))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return torch.device(name)

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from ..evaluation.metrics import Errors
-from ..evaluation.report import content, judge, table
+from ..evaluation.report import content, flicker_line, judge, table, unknown_area
 from ..files import check_can_write, whole_file
 from ..inference.matting import matte
 from ..inference.model import NORMALIZATIONS, load_model
@@ -23,6 +23,7 @@ from ..pictures import reading
 from ..pictures.pairing import by_stem, counterparts
 from ..refinement.refine import check_strength
 from ..weights import released as models
+from .flicker import FramesOfClip
 from .told import warnings_of
 
 Finder = Callable[[str], np.ndarray]
@@ -40,7 +41,9 @@ def register(commands: Any) -> None:
     parser.add_argument("--alpha", type=Path, metavar="DIR", required=True, help="the true mattes")
     parser.add_argument("--trimap", type=Path, metavar="DIR", help="count the unknown area only")
     parser.add_argument("--whole", action="store_true", help="count the whole picture")
-    parser.add_argument("--image", type=Path, metavar="DIR", help="the pictures, for --model")
+    parser.add_argument("--clip", action="store_true", help="the pictures are a clip's frames, in the order of their "
+                        "names: dtSSD too, and with --image DIR, for their motion, MESSDdt")
+    parser.add_argument("--image", type=Path, metavar="DIR", help="the pictures, for --model and --clip")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
     parser.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained", help="for --model")
     parser.add_argument("--refine", type=float, default=0.0, metavar="STRENGTH",
@@ -55,8 +58,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise ValueError("which area counts? Give --trimap DIR for the unknown area, or --whole for everything")
     if options.model and (options.image is None or options.trimap is None):
         raise ValueError("--model needs pictures and trimaps: give --image DIR and --trimap DIR")
-    if options.image and not options.model:
-        raise ValueError("--image is for --model; with --pred the mattes are there already")
+    if options.image and not (options.model or options.clip):
+        raise ValueError("--image is for --model and --clip; with --pred the mattes are there already")
     check_strength("--refine", options.refine)
     if options.refine and not options.model:
         raise ValueError("--refine is for --model; with --pred the mattes are there already")
@@ -65,22 +68,30 @@ def _evaluate(options: argparse.Namespace) -> int:
     truth = by_stem(options.alpha)
     trimaps = counterparts(options.trimap, truth, "mattes") if options.trimap else {}
     found = _by_model(options, truth, trimaps) if options.model else _from_files(options.pred, truth)
-    rows = dict(_rows(truth, found, {} if options.whole else trimaps))
+    clip = FramesOfClip(counterparts(options.image, truth, "mattes") if options.image else {}) if options.clip else None
+    rows = dict(_rows(truth, found, {} if options.whole else trimaps, clip))
     sys.stdout.write(table(rows))
+    flicker = None if clip is None else clip.flicker()
+    if flicker is not None:
+        sys.stdout.write(flicker_line(flicker))
     if options.json:
-        figures = content(rows, "whole" if options.whole else "unknown")
+        figures = content(rows, "whole" if options.whole else "unknown", flicker)
         with whole_file(options.json) as path:
             path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def _rows(truth: dict[str, Path], found: Finder, trimaps: dict[str, Path]) -> Iterator[tuple[str, Errors | None]]:
+def _rows(
+    truth: dict[str, Path], found: Finder, trimaps: dict[str, Path], clip: FramesOfClip | None
+) -> Iterator[tuple[str, Errors | None]]:
     for stem, path in tqdm(truth.items(), desc="evaluate", unit="picture", disable=None):
         with warnings_of(path):
             true, alpha = _plane(path), found(stem)
             trimap = reading.read_trimap(trimaps[stem]) if trimaps else None
             try:
                 row = judge(alpha, true, trimap)
+                if clip is not None:
+                    clip.push(stem, alpha, true, None if trimap is None else unknown_area(trimap))
             except ValueError as error:
                 raise ValueError(f"{path.name}: {error}") from error
             if row is None:

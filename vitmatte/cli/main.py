@@ -1,4 +1,4 @@
-"""The command line: cutout, trimap, models, download, export, evaluate, train.
+"""The command line: cutout, video, trimap, models, download, export, evaluate, train.
 
 Written files are listed on standard output, one a line; progress and errors go to standard error. Exit status: 0
 done, 1 something failed (the message says what), 2 wrong arguments, 130 interrupted, 143 terminated, 141 nobody reads
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..version import __version__
 from ..weights.released import default_folder
-from . import cutout, evaluate, export, models, train, trimap
+from . import cutout, evaluate, export, models, train, trimap, video
 from .signals import BROKEN_PIPE, Terminated, forget_output, signals_raise
 
 
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     with_models = [cutout.register(commands)]
+    with_models.append(video.register(commands))
     trimap.register(commands)
     with_models += models.register(commands)
     train.register(commands)

@@ -11,10 +11,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 
+def tell(what: str) -> None:
+    """Says something on standard error, beside a progress bar."""
+    tqdm.write(f"vitmatte: {what}", file=sys.stderr)
+
+
 @contextmanager
-def warnings_of(path: Path) -> Iterator[None]:
-    """Within it, what the library logs as a warning is said on standard error with the file's name."""
-    handler = _Teller(path)
+def warnings_of(path: Path, *, once: bool = False) -> Iterator[None]:
+    """Within it, what the library logs as a warning is said on standard error with the file's name.
+
+    Args:
+        once: the same is said only the first time, as of a clip with many frames.
+    """
+    handler = _Teller(path, once)
     logger = logging.getLogger(__package__.partition(".")[0])
     logger.addHandler(handler)
     try:
@@ -26,10 +35,15 @@ def warnings_of(path: Path) -> Iterator[None]:
 class _Teller(logging.Handler):
     """Says warnings with a file's name, unless they name it themselves."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, once: bool) -> None:
         super().__init__(logging.WARNING)
         self._path = str(path)
+        self._once = once
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         said = record.getMessage()
+        if self._once and said in self._said:
+            return
+        self._said.add(said)
         tqdm.write(f"warning: {said if self._path in said else f'{self._path}: {said}'}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,20 @@ def given_marks(options: argparse.Namespace) -> list[Path]:
     return [given for name in MARKS if (given := getattr(options, f"mark_{name}")) is not None]
 
 
+def check(options: argparse.Namespace) -> None:
+    """Raises ValueError for options that `make_trimap` does not take."""
+    check_options(inner=options.inner, outer=options.outer, strands=options.strands, unit=options.unit,
+                  low=options.low, high=options.high, fill_holes=options.fill_holes,
+                  remove_specks=options.remove_specks)
+
+
 def marks_of(options: argparse.Namespace, masks: list[Path]) -> dict[Path, Marks]:
     """The files of marks that belong to each mask: those of its name in a folder (see `pairing`), or one for all.
 
     Raises:
         ValueError, OSError: options that `make_trimap` does not take, or marks that are not there; before any work.
     """
-    check_options(inner=options.inner, outer=options.outer, strands=options.strands, unit=options.unit,
-                  low=options.low, high=options.high, fill_holes=options.fill_holes,
-                  remove_specks=options.remove_specks)
+    check(options)
     marks: dict[Path, Marks] = {mask: {} for mask in masks}
     for name in MARKS:
         given: Path | None = getattr(options, f"mark_{name}")
@@ -76,9 +82,14 @@ def trimap_of(options: argparse.Namespace, mask: Path, image: Tensor | None, mar
     Raises:
         ValueError, OSError: from reading and from `make_trimap`, with the mask's name.
     """
-    marks: dict[str, Any] = {name: reading.read_mask(path) for name, path in marked.items()}
+    marks = {name: reading.read_mask(path) for name, path in marked.items()}
+    return made_of(options, reading.read_mask(mask), image, marks, str(mask))
+
+
+def made_of(options: argparse.Namespace, values: Tensor, image: Tensor | None, marks: Mapping[str, Any],
+            mask: str) -> Tensor:
+    """The same of a mask that was read [1, H, W], with marks by name; `mask` is its name for messages."""
     image = image if options.strands > 0 else None
-    values = reading.read_mask(mask)
     darkest, brightest = (float(value) for value in values.aminmax())
     if options.high == 1 and 0 < brightest < 1 - TOLERANCE and not options.invert:
         log.warning("%s: nothing in it is white: its values reach from %.3g to %.3g of 1, and below --high they are no "
@@ -86,6 +97,6 @@ def trimap_of(options: argparse.Namespace, mask: Path, image: Tensor | None, mar
     try:
         return make_trimap(values, inner=options.inner, outer=options.outer, unit=options.unit, invert=options.invert,
                            low=options.low, high=options.high, fill_holes=options.fill_holes, image=image,
-                           remove_specks=options.remove_specks, strands=options.strands, **marks)
+                           remove_specks=options.remove_specks, strands=options.strands, **dict(marks))
     except ValueError as error:
         raise ValueError(f"{mask}: {error}") from error

@@ -45,14 +45,8 @@ def errors(found: np.ndarray, true: np.ndarray, area: np.ndarray | None = None) 
         TypeError: for what is no array. ValueError: for shapes that differ, arrays that are not as described, or an
             area without a pixel, which would make any matte look perfect.
     """
-    found, true = _checked(found, "found"), _checked(true, "true")
-    area = np.ones(true.shape, bool) if area is None else _array(area, "area")
-    if found.shape != true.shape or area.shape != true.shape:
-        raise ValueError(f"found is {found.shape}, true {true.shape} and area {area.shape}; expected equal shapes")
-    if area.dtype != np.bool_:
-        raise ValueError(f"area is {area.dtype}; expected bool")
-    if not area.any():
-        raise ValueError("area is empty: there is nothing to judge")
+    found, true = checked_matte(found, "found"), checked_matte(true, "true")
+    area = checked_area(area, found, true)
     return Errors(sad(found, true, area), mse(found, true, area), grad(found, true, area), conn(found, true, area))
 
 
@@ -64,7 +58,21 @@ def _array(given: object, name: str) -> np.ndarray:
                         "a NumPy array, of a tensor .detach().float().cpu().numpy()") from error
 
 
-def _checked(given: object, name: str) -> np.ndarray:
+def checked_area(area: object, found: np.ndarray, true: np.ndarray, *, empty: bool = False) -> np.ndarray:
+    """The area [H, W] that counts, everything for None; ValueError unless it is bool, all shapes are equal, and it has
+    a pixel or may be empty."""
+    plane = np.ones(true.shape, bool) if area is None else _array(area, "area")
+    if found.shape != true.shape or plane.shape != true.shape:
+        raise ValueError(f"found is {found.shape}, true {true.shape} and area {plane.shape}; expected equal shapes")
+    if plane.dtype != np.bool_:
+        raise ValueError(f"area is {plane.dtype}; expected bool")
+    if not empty and not plane.any():
+        raise ValueError("area is empty: there is nothing to judge")
+    return plane
+
+
+def checked_matte(given: object, name: str) -> np.ndarray:
+    """A matte [H, W] as float64 in 0..1; TypeError or ValueError for what is none."""
     matte = _array(given, name)
     if matte.ndim != 2 or not matte.size or not np.issubdtype(matte.dtype, np.floating):
         raise ValueError(f"{name} is {matte.dtype} of shape {matte.shape}; expected floating point [height, width]")

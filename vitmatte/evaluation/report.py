@@ -14,8 +14,15 @@ from torch import Tensor
 
 from ..trimap.known import known_areas
 from .metrics import Errors, errors
+from .temporal import Flicker
 
 NAMES = [field.name for field in fields(Errors)]
+
+
+def unknown_area(trimap: Tensor) -> np.ndarray:
+    """[H, W], bool: where a trimap [1, H, W] is unknown."""
+    foreground, background = known_areas(trimap[0])
+    return ~(foreground | background).numpy()
 
 
 def judge(found: np.ndarray, true: np.ndarray, trimap: Tensor | None) -> Errors | None:
@@ -23,8 +30,7 @@ def judge(found: np.ndarray, true: np.ndarray, trimap: Tensor | None) -> Errors 
     the trimap has no unknown area. Raises ValueError for shapes that differ or values outside 0..1."""
     if trimap is None:
         return errors(found, true)
-    foreground, background = known_areas(trimap[0])
-    area = ~(foreground | background).numpy()
+    area = unknown_area(trimap)
     if area.shape == true.shape and not area.any():
         return None
     return errors(found, true, area)
@@ -55,9 +61,16 @@ def table(rows: dict[str, Errors | None]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def content(rows: dict[str, Errors | None], area: str) -> dict[str, Any]:
-    """The same for programs: the area that counted ("unknown" or "whole"), each picture's errors or None, and mean and
-    median."""
+def flicker_line(flicker: Flicker) -> str:
+    """A line for people: a clip's flicker."""
+    followed = "MESSDdt needs the pictures" if flicker.messddt is None else f"MESSDdt {flicker.messddt:.5f}"
+    return f"dtSSD {flicker.dtssd:.5f}, {followed}: means of {flicker.pairs} pairs of frames\n"
+
+
+def content(rows: dict[str, Errors | None], area: str, flicker: Flicker | None = None) -> dict[str, Any]:
+    """The same for programs: the area that counted ("unknown" or "whole"), each picture's errors or None, mean and
+    median, and of a clip its flicker."""
     pictures = {name: None if row is None else asdict(row) for name, row in rows.items()}
     summary = {how: asdict(row) for how, row in summarise(list(rows.values())).items()}
-    return {"area": area, "pictures": pictures, **summary}
+    clip = {} if flicker is None else {"clip": asdict(flicker)}
+    return {"area": area, "pictures": pictures, **summary, **clip}

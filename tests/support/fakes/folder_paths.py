@@ -20,6 +20,20 @@ def get_temp_directory():
     return os.path.join(os.path.dirname(models_dir), "vitmatte-temp")
 
 
+def get_output_directory():
+    return f"{models_dir}-output"
+
+
+def get_save_image_path(filename_prefix, output_dir, image_width=0, image_height=0):
+    subfolder, name = os.path.split(os.path.normpath(filename_prefix))
+    folder = os.path.join(output_dir, subfolder)
+    if os.path.commonpath((output_dir, os.path.abspath(folder))) != output_dir:
+        raise Exception("Saving image outside the output folder is not allowed.")
+    os.makedirs(folder, exist_ok=True)
+    counters = [int(file[len(name) + 1:].split("_")[0]) for file in os.listdir(folder) if file.startswith(name + "_")]
+    return folder, name, max(counters, default=0) + 1, subfolder, filename_prefix
+
+
 def get_filename_list(folder_name):
     paths, suffixes = folder_names_and_paths[folder_name]
     found = set()

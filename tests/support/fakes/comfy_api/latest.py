@@ -58,5 +58,32 @@ class _Output:
 io = SimpleNamespace(
     ComfyNode=_Node, Schema=_Schema, NodeOutput=_Output, Custom=lambda io_type: _type(io_type),
     Mask=_type("MASK"), Image=_type("IMAGE"), Float=_type("FLOAT"), Int=_type("INT"), Boolean=_type("BOOLEAN"),
-    Combo=_type("COMBO", "options"), String=_type("STRING"), Color=_type("COLOR"),
+    Combo=_type("COMBO", "options"), String=_type("STRING"), Color=_type("COLOR"), Video=_type("VIDEO"),
 )
+
+
+class VideoFromFile:
+    def __init__(self, file):
+        self.file = file
+
+    def get_stream_source(self):
+        return self.file
+
+
+class VideoFromComponents:
+    def __init__(self, components):
+        self.components = components
+
+    def get_components(self):
+        return self.components
+
+
+@dataclass
+class VideoComponents:
+    images: object
+    frame_rate: object
+    audio: object = None
+
+
+InputImpl = SimpleNamespace(VideoFromFile=VideoFromFile, VideoFromComponents=VideoFromComponents)
+Types = SimpleNamespace(VideoComponents=VideoComponents)

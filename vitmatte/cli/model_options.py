@@ -1,0 +1,75 @@
+"""The command line's options for the model, and for how it is run."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import torch
+
+from ..checks import check_number
+from ..inference.context import PRECISIONS
+from ..inference.model import NORMALIZATIONS, MattingModel, load_model
+from ..inference.plan import MEBI
+from ..inference.planning import MemoryLimitError
+from ..inference.scope import STRATEGIES
+from ..refinement.refine import check_strength
+from ..weights.released import BUNDLED
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `loaded` and `of_matte` read."""
+    parser.add_argument("--model", default=BUNDLED, metavar="NAME|PATH",
+                        help="see `vitmatte models`; a released model is downloaded once (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, mps, ...")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
+    parser.add_argument("--strategy", choices=STRATEGIES, default="auto",
+                        help="exact: every token attends to all; local: within a reach, computed only where the trimap "
+                             "is unknown; grid: among every second one; auto: local where the model was made for it, "
+                             "else exact (default: %(default)s)")
+    parser.add_argument("--reach", type=int, metavar="TOKENS", help="of local attention (default: the model's own)")
+    parser.add_argument("--refine", type=float, default=0.0, metavar="STRENGTH",
+                        help="bring the matte into line with the picture's colours where the trimap is unknown: 0 not "
+                             "at all, 1 usual, more follows the colours more (default: %(default)g)")
+    parser.add_argument("--memory-limit", type=float, metavar="MB",
+                        help="what a picture's matte may take besides the model and the pictures themselves; less is "
+                             "slower, never smaller")
+    parser.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained",
+                        help="as_trained, or hub: as transformers feeds the net (default: %(default)s)")
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises ValueError before any work for values that the library would refuse later."""
+    if options.memory_limit is not None:
+        check_number("--memory-limit", options.memory_limit, "a number of MB, 0 or more")
+    check_strength("--refine", options.refine)
+
+
+def loaded(options: argparse.Namespace) -> MattingModel:
+    """The model, on its device."""
+    return load_model(options.model, device=device_of(options.device), dtype=PRECISIONS[options.precision],
+                      normalization=options.normalization, folder=options.models_folder)
+
+
+def of_matte(options: argparse.Namespace) -> dict[str, Any]:
+    """What `matte` takes of the options."""
+    limit = None if options.memory_limit is None else int(options.memory_limit * MEBI)
+    return {"strategy": options.strategy, "reach": options.reach, "memory_limit": limit,
+            "refine": options.refine}
+
+
+def too_little(options: argparse.Namespace, name: str, error: MemoryLimitError) -> ValueError:
+    """The error to raise where the memory limit is below the least."""
+    return ValueError(f"{name}: --memory-limit is {options.memory_limit:g} MB; its matte takes at least "
+                      f"{-(-error.least // MEBI)} MB with this model and precision")
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name, or the best there is for "auto"; ValueError unless it can be used."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        float(torch.zeros(1, device=name))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return torch.device(name)
