@@ -47,7 +47,7 @@ def settings(workflow: str) -> dict[str, object]:
     return dict(zip(TRIMAP, values, strict=True))
 
 
-def alpha_of(workflow: str, image: Tensor, mask: Tensor, refine: float = 0) -> Tensor:
+def alpha_of(workflow: str, image: Tensor, mask: Tensor, refine: float = 1) -> Tensor:
     """[1, H, W], with that workflow's trimap."""
     trimap = make_trimap(mask, image=image, **settings(workflow))  # type: ignore[arg-type]
     return matte(load_model("vitmatte-tiny"), image, trimap, refine=refine)
@@ -63,7 +63,7 @@ def steps() -> list[Tensor]:
     """What `make demo` does with the portrait, step by step."""
     image, mask = example("portrait.jpg"), read_mask(ROOT / "pictures/portrait-mask.png")
     trimap = make_trimap(mask, inner=20, outer=30)
-    alpha = matte(load_model("vitmatte-tiny"), image, trimap)
+    alpha = matte(load_model("vitmatte-tiny"), image, trimap, refine=1)
     planes = (plane.reshape(1, *image.shape[1:3], 1).expand(-1, -1, -1, 3) for plane in (mask, trimap, alpha))
     return [picture[:, :, 40:760] for picture in (image, *planes, replace_background(image, alpha, colour("#c83c9f")))]
 

@@ -27,7 +27,7 @@ def idle(monkeypatch, tmp_path):
     def work(*_, **__):
         raise AssertionError("there was work before the refusal")
 
-    for name in ("cutout.load_model", "cutout.read_photograph", "cutout.matte", "trimap_options.make_trimap",
+    for name in ("model_options.load_model", "cutout.read_photograph", "cutout.matte", "trimap_options.make_trimap",
                  "evaluate.matte", "evaluate.load_model", "evaluate.judge", "export.load_model"):
         monkeypatch.setattr(f"vitmatte.cli.{name}", work)
     monkeypatch.chdir(tmp_path)

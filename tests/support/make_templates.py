@@ -131,15 +131,15 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
     "Green screen keying without spill (ViTMatte matting)": (
         "### Green screen without spill\n"
         "*foreground_colours* estimated takes the screen out of hair; *despill* green takes its light from the "
-        "subject, and greys what is green by itself. At full size the small bundled model leaves a rim round the "
-        f"hair.\n\n{OWN}",
+        "subject, and greys what is green by itself."
+        f"\n\n{OWN}",
         chain("green screen", {"inner": 20, "outer": 10, "strands": 30, **HARD}, "ViTMatte/no-spill", strands=True,
               cut=False, despill="green")),
     "Product photo on transparent background (ViTMatte matting)": (
         "### Product on transparency\n"
         "The mask is black, grey and white: grey is what is see-through or too fine to paint. *inner* and *outer* are "
         "0, so grey alone is unknown.\n\n**Cut Out Foreground** gives a picture with transparency; Save Image keeps "
-        "it. At full size the small bundled model leaves wood beside the pot and between blades."
+        "it. At full size two knots of the wood stay, and a light haze right of the blades."
         f"\n\n{OWN}",
         chain("plant", {"inner": 0, "outer": 0}, "ViTMatte/product", strands=False)),
     "Refine a SAM mask (ViTMatte matting)": (
