@@ -1,14 +1,16 @@
-"""Pictures of the nodes' help pages that need no ComfyUI: `PYTHONPATH=. python tests/support/make_help.py`.
+"""Pictures of the nodes' help pages that need no ComfyUI: `PYTHONPATH=. python tests/support/make_help.py [NODE ...]`.
 
 - web/docs/ViTMatteTrimap/radii.jpg, strands.jpg, marks.jpg: what these do to the unknown area.
 - web/docs/NODE/wrong.jpg: how it looks when something went wrong; the numbers are those of the page's table. The page
   of Trimap from Mask shows that of Preview Trimap.
 
-All are made from the pack's photographs and the bundled model, at the size that they are shown at.
+All are made from the pack's photographs, its clip and the bundled model, at the size that they are shown at. With
+names of nodes only their pictures are made.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +18,11 @@ from make_pictures import ROOT, save_jpeg
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
+from vitmatte import Steady, cut_out, load_model, make_trimap, matte, replace_background
 from vitmatte.compositing.blend import colour, composite
 from vitmatte.compositing.overlay import tint
 from vitmatte.pictures.reading import read_image, read_mask
+from vitmatte.video.file import VideoFile
 
 DOCS = ROOT / "web/docs"
 PANEL, GAP, LABEL = 240, 6, 26  # pixels
@@ -30,6 +33,10 @@ HEAD: Box = (0, 100, 700)
 FUR: Box = (20, 120, 460)  # of the lemur
 LEAVES: Box = (60, 220, 360)  # of the plant
 POT: Box = (290, 310, 240)
+LEMUR: Box = (0, 80, 320)  # of the clip
+NECK: Box = (0, 80, 180)
+RIM: Box = (10, 80, 100)
+CLIPS = {"ViTMatteVideo", "ViTMatteSteady", "ViTMatteExampleVideo"}  # nodes that take or give the clip
 Panels = list[tuple[str, Tensor, Box]]  # text below, picture [1, H, W, 3], what of it is shown
 
 
@@ -103,11 +110,16 @@ def options(person: Subject) -> dict[str, Panels]:
     }
 
 
-def shaken(person: Subject, radius: float) -> Tensor:
-    """What of a matte changes, in red, when the mask of a still picture moves by 3 pixels."""
+def shaken(person: Subject, radius: float, steady: float = 0.0) -> Tensor:
+    """What of a matte changes, in red, when the mask of a still picture moves by 3 pixels to and fro."""
     model = load_model()
-    both = [matte(model, person.image, make_trimap(mask, inner=radius, outer=radius))
-            for mask in (person.mask, person.mask.roll(3, 2))]
+    trimaps = [make_trimap(mask, inner=radius, outer=radius) for mask in (person.mask, person.mask.roll(3, 2))]
+    both = [matte(model, person.image, trimap) for trimap in trimaps]
+    if steady:
+        steadier, found = Steady(steady), []
+        for i in range(8):
+            found += steadier.push(person.image[0], both[i % 2][0], trimaps[i % 2][0])
+        both = [frame.alpha[None] for frame in found[4:6]]
     change = ((both[0] - both[1]).abs() * 2).clamp(0, 1)[..., None]
     return person.image * (1 - change) * 0.6 + change * torch.tensor([1.0, 0.15, 0.1])
 
@@ -150,12 +162,48 @@ def wrong() -> dict[str, Panels]:
     }
 
 
-def main() -> None:
-    for name, panels in options(subject("portrait.jpg", "portrait-mask.png")).items():
-        save_jpeg(sheet(panels), DOCS / f"ViTMatteTrimap/{name}.jpg", BYTES)
-    for node, panels in wrong().items():
-        save_jpeg(sheet(panels), DOCS / f"{node}/wrong.jpg", BYTES)
+def of_clip(number: int) -> Subject:
+    """A frame of the clip and its mask."""
+    image, mask = ([frame.image for frame in VideoFile(ROOT / "pictures" / name).frames()][number][None]
+                   for name in ("clip.mp4", "clip-masks.mkv"))
+    return Subject(image, mask[..., 0])
+
+
+def wrong_of_clips() -> dict[str, Panels]:
+    """What went wrong, by node of CLIPS."""
+    model, dark = load_model(), colour("#20242c")
+    now, before = of_clip(30), of_clip(12)
+    wide = torch.nn.functional.max_pool2d(now.mask, 17, stride=1, padding=8)  # background for 8 pixels
+
+    def found(one: Subject, inner: float = 12, outer: float = 14, **options: bool) -> Tensor:
+        return matte(model, one.image, make_trimap(one.mask, inner=inner, outer=outer, **options))  # type: ignore[arg-type]
+
+    def over(alpha: Tensor) -> Tensor:
+        return replace_background(now.image, alpha, dark)
+
+    good = over(found(now)), LEMUR
+    return {
+        "ViTMatteVideo": numbered(
+            good, (over(found(Subject(now.image, before.mask))), LEMUR), (over(found(now, invert=True)), LEMUR),
+            (shaken(now, 5), NECK), (over(found(Subject(now.image, wide), 2, 14)), NECK)),
+        "ViTMatteSteady": numbered(good, (over(found(before)), LEMUR), (shaken(now, 3, steady=0.5), RIM)),
+        "ViTMatteExampleVideo": numbered(
+            (now.image, LEMUR), (now.mask[..., None].expand(-1, -1, -1, 3), LEMUR), (stained(now), NECK)),
+    }
+
+
+def main(nodes: list[str]) -> None:
+    made: dict[str, Panels] = {}
+    if not nodes or "ViTMatteTrimap" in nodes:
+        found = options(subject("portrait.jpg", "portrait-mask.png"))
+        made |= {f"ViTMatteTrimap/{name}": panels for name, panels in found.items()}
+    pages = wrong() if not nodes or set(nodes) - CLIPS - {"ViTMatteTrimap"} else {}
+    if not nodes or set(nodes) & CLIPS:
+        pages |= wrong_of_clips()
+    made |= {f"{node}/wrong": panels for node, panels in pages.items() if not nodes or node in nodes}
+    for name, panels in made.items():
+        save_jpeg(sheet(panels), DOCS / f"{name}.jpg", BYTES)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
