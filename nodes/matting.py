@@ -32,7 +32,7 @@ class ViTMatteMatting(io.ComfyNode):
                 io.Mask.Input("trimap", tooltip="0 = background, 1 = subject, anything between = unknown. As many as "
                                                 "pictures, or one for all, of the same size."),
                 advanced(io.Combo.Input(
-                    "strategy", options=list(STRATEGIES), default="exact", optional=True,
+                    "strategy", options=list(STRATEGIES), default="auto", optional=True,
                     tooltip="exact: the net as it is, at any size. grid: its widest blocks compare every second row "
                             "and column only, which is faster above 2K and less accurate. local: they compare what is "
                             "around, as far as the net was trained to see, and only what surrounds unknown areas is "
@@ -53,7 +53,7 @@ class ViTMatteMatting(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: HostedModel, image: torch.Tensor, trimap: torch.Tensor, strategy: Strategy = "exact",
+    def execute(cls, model: HostedModel, image: torch.Tensor, trimap: torch.Tensor, strategy: Strategy = "auto",
                 memory_limit: int = 0, refine: float = 0.0) -> io.NodeOutput:
         check_model(model)
         alpha = model.matte(image, trimap, strategy=strategy, memory_limit=memory_limit, refine=refine)

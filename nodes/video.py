@@ -65,7 +65,7 @@ class ViTMatteVideo(io.ComfyNode):
                                tooltip="How a background of another size is used; see Remove or Replace Background."),
                 io.Combo.Input("despill", options=list(SCREENS), default="none", optional=True,
                                tooltip="Take the light of a green or blue screen from the subject."),
-                advanced(io.Combo.Input("strategy", options=list(STRATEGIES), default="exact", optional=True,
+                advanced(io.Combo.Input("strategy", options=list(STRATEGIES), default="auto", optional=True,
                                         tooltip="See ViTMatte Matting.")),
                 io.String.Input("filename_prefix", default="video/ViTMatte", optional=True,
                                 tooltip="Of the new file in the output folder."),

@@ -51,7 +51,7 @@ class VideoOptions:
     colour: str = "#00b140"
     fit: Any = "cover"
     despill: Any = "none"
-    strategy: Any = "exact"
+    strategy: Any = "auto"
     filename_prefix: str = "video/ViTMatte"
     background: torch.Tensor | None = None
     background_video: Any = None
