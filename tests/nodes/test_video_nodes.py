@@ -101,11 +101,8 @@ def test_fill_and_matte_lie_beside_each_other(model, video):
 def test_steady_and_carry_say_what_they_did(model, video):
     result, _ = made(model, video, mask=MASKS, steady=0.5)
     assert any("neighbouring mattes had a part" in text for text in result.ui["vitmatte_warnings"])
-    try:
-        result, _ = made(model, video, mask=MASKS[:1], carry=True)
-        assert "3 frames had no mask" in result.ui["vitmatte_warnings"][0]
-    except RuntimeError as error:  # the disc has no texture of its own
-        assert str(error).startswith("frame ") and type(error) is RuntimeError
+    result, _ = made(model, video, mask=MASKS[:1], carry=True)
+    assert "3 frames had no mask" in result.ui["vitmatte_warnings"][0]
 
 
 @pytest.mark.parametrize(("inputs", "said"), [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from moving import disc, picture, texture
+from moving import disc, picture, shifted, texture
+from paths import ROOT
 
+from vitmatte import make_trimap
 from vitmatte.video.carry import Carry, LostError
 
 SIZE, STEP = (120, 200), 2.5
@@ -92,7 +94,7 @@ def test_a_matte_that_runs_into_the_bands_border_is_told():
     image, _ = frame(1)
     carry.trimap(image)
     carry.go_on(torch.ones(SIZE))
-    with pytest.raises(LostError):
+    with pytest.raises(LostError, match="runs into .* border"):
         carry.trimap(frame(2)[0])
 
 
@@ -146,3 +148,62 @@ def test_nothing_unknown_is_carried_as_it_is():
     carry.start(image, torch.zeros(SIZE), torch.zeros(SIZE))
     carried = carry.trimap(image)
     assert not carried.trimap.any() and carried.lost == 0
+
+
+def wedge(i, around=0.0):
+    """[H, W]: a subject cut off by the picture's lower edge, wider the further down, that rises by STEP a frame."""
+    rows, columns = torch.arange(SIZE[0])[:, None].float(), torch.arange(SIZE[1]).float()
+    return (0.8 * (rows + STEP * i - 50 + around) - (columns - 100).abs() + 0.5).clamp(0, 1)
+
+
+def rising(first, count):
+    """Frames of the wedge and their mattes, and the trimap of the first."""
+    for i in range(count):
+        alpha = wedge(first + i)
+        front, back = (shifted(texture(160, 200, seed), 0, -STEP * i)[:SIZE[0]] for seed in (1, 2))
+        band = torch.full(SIZE, 0.5).masked_fill(wedge(first, -6) == 1, 1.0).masked_fill(wedge(first, 6) == 0, 0.0)
+        yield i, alpha[..., None] * front + (1 - alpha[..., None]) * back, alpha, band
+
+
+def test_what_comes_in_over_the_border_is_unknown_and_not_lost():
+    carry = Carry()
+    for i, image, alpha, trimap in rising(0, 5):
+        if not i:
+            carry.start(image, alpha, trimap)
+            continue
+        carried = carry.trimap(image)
+        wrong = (carried.trimap == 1) & (alpha < 0.98)
+        assert not wrong.any() and (carried.trimap[-2:] != 1).all() and carried.lost < 0.3, i
+        carry.go_on(alpha)
+
+
+def test_a_subject_of_which_too_little_was_there_is_lost():
+    carry = Carry()
+    with pytest.raises(LostError, match=r"of the subject were not in the frame with the mask, more than the 35%"):
+        for i, image, alpha, trimap in rising(-10, 17):
+            if not i:
+                carry.start(image, alpha, trimap)
+                continue
+            carry.trimap(image)
+            carry.go_on(alpha)
+    assert i > 2
+
+
+def test_the_pack_s_own_clip_is_carried_to_its_end():
+    """Its subject is cut off by the picture's edges, and comes in over them. The masks stand for mattes."""
+    pytest.importorskip("av")
+    from vitmatte.video.file import VideoFile
+
+    carry, most = Carry(), 0.0
+    frames, masks = (VideoFile(ROOT / "pictures" / name).frames() for name in ("clip.mp4", "clip-masks.mkv"))
+    for i, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
+        alpha = mask.image[..., 0]
+        if not i:
+            carry.start(frame.image, alpha, make_trimap(alpha[None], inner=12, outer=14)[0])
+            continue
+        carried = carry.trimap(frame.image)
+        wrong = (carried.trimap != 0.5) & ((carried.trimap >= 0.5) != (alpha >= 0.5))
+        assert not wrong.any() and (carried.trimap == 0.5).float().mean() < 0.25, i
+        most = max(most, carried.lost)
+        carry.go_on(alpha)
+    assert i == 47 and most < 0.2

@@ -10,7 +10,8 @@ Each frame is matched with the one before it, and then with the frame that had t
 add up while that frame still looks alike; nor do errors of mattes, since it is the mask's own trimap that is moved. The
 unknown band is wider where it may no longer hold the edge: where the motion there and back disagree, by as much as they
 do, and where the matte runs into the band's border. What was widened stays unknown and moves along. Its share of the
-band, and that of what motion cannot be trusted in, is told, and too much of it ends the carrying.
+band, and that of what motion cannot be trusted in, is told, and too much of it ends the carrying. What comes in
+over the picture's border is unknown; it ends the carrying where it is too much of the subject.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ NEARLY = 4.0  # pixels that matching with the frame of the mask may correct
 
 
 class LostError(RuntimeError):
-    """Raised where motion cannot be trusted: the frame needs a mask of its own. lost: share of the band, 0..1."""
+    """Raised where motion cannot be trusted: the frame needs a mask of its own. lost: as in `Carried`."""
 
     def __init__(self, lost: float, message: str) -> None:
         super().__init__(message)
@@ -45,8 +46,9 @@ class LostError(RuntimeError):
 
 @dataclass(frozen=True)
 class Carried:
-    """A frame's trimap [H, W], float32: 0, 0.5 (unknown) or 1; lost: share of its band in which the motion cannot be
-    trusted, 0..1."""
+    """A frame's trimap [H, W], float32: 0, 0.5 (unknown) or 1; lost, 0..1: the largest of the share of its band in
+    which the motion cannot be trusted, that of the subject which was not in the frame with the mask, and that of the
+    band's border which the matte of the frame before runs into."""
 
     trimap: Tensor
     lost: float
@@ -79,7 +81,7 @@ class Carry:
     """Trimaps for frames without a mask; see the module.
 
     Args:
-        most_lost: share of the unknown band, 0..1, in which motion may be untrustworthy; above it carrying ends.
+        most_lost: 0..1, how large `lost` of `Carried` may be; above it carrying ends.
 
     Raises:
         ValueError: for a share outside 0..1.
@@ -119,8 +121,8 @@ class Carry:
         """The trimap of the next frame.
 
         Raises:
-            LostError: motion cannot be trusted in more than `most_lost` of the band, or a scene cut lies before the
-                frame. RuntimeError: without `start` before, or without `go_on` for the frame before.
+            LostError: more than `most_lost` is lost, or a scene cut lies before the frame. RuntimeError: without
+                `start` before, or without `go_on` for the frame before.
             TypeError, ValueError: for an image that is not as `start` takes it, or of another size.
         """
         anchor, last = self._anchor, self._last
@@ -133,10 +135,10 @@ class Carry:
         if is_cut(last.levels, levels):
             raise LostError(1.0, "a scene cut lies before this frame, and nothing can be carried across it: give a "
                                  "mask for this frame")
-        frame, lost = _carried(anchor, last, image.permute(2, 0, 1).unsqueeze(0).contiguous(), levels)
+        frame, lost, what = _carried(anchor, last, image.permute(2, 0, 1).unsqueeze(0).contiguous(), levels)
         if lost > self.most_lost:
-            raise LostError(lost, f"motion cannot be trusted in {lost:.0%} of the unknown band, more than the "
-                                  f"{self.most_lost:.0%} allowed: give a mask for this frame, or one just before")
+            raise LostError(lost, f"{what}, more than the {self.most_lost:.0%} allowed: give a mask for this frame, or "
+                                  "one just before")
         self._last, self._waits = frame, True
         return Carried(frame.trimap, lost)
 
@@ -154,8 +156,8 @@ class Carry:
         self._last, self._waits = replace(frame, escaped=_escaped(alpha, frame.trimap)), False
 
 
-def _carried(anchor: _Anchor, last: _Frame, picture: Tensor, levels: Levels) -> tuple[_Frame, float]:
-    """The next frame, and the share of its unknown area that is lost."""
+def _carried(anchor: _Anchor, last: _Frame, picture: Tensor, levels: Levels) -> tuple[_Frame, float, str]:
+    """The next frame, the share that is lost, and what it is a share of."""
     height, width = anchor.alpha.shape
     unknown = last.trimap == UNKNOWN
     on = flow_between(last.levels, levels, area=unknown, weight=last.shape)
@@ -172,14 +174,16 @@ def _carried(anchor: _Anchor, last: _Frame, picture: Tensor, levels: Levels) -> 
     trimap = anchor.trimap[y.round().long().clamp_(0, height - 1), x.round().long().clamp_(0, width - 1)]
     outside = (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
     entered = outside & (trimap > 0)
+    new = float(entered.sum() / (trimap > 0).sum().clamp(min=1))
     unknown = (trimap == UNKNOWN) | entered
     rows, columns = unknown.nonzero(as_tuple=True)
     share, colours = shape[rows, columns], picture[0][:, rows, columns]
     there = move(columns.float(), rows.float(), back, on)
     matters = share > SUBJECT
+    seen = matters & ~entered[rows, columns]  # what has just come in has no motion that could be right or wrong
     trust = there.trust * agreement(colours, sample(last.picture, there.x, there.y), share)
     alike = agreement(colours, sample(anchor.picture, x[rows, columns], y[rows, columns]), share / DRIFT)
-    doubted = matters & ((settled(trust) == 0) | (settled(alike) == 0)) | entered[rows, columns]
+    doubted = seen & ((settled(trust) == 0) | (settled(alike) == 0))
     widened = entered.clone()
     for more, pixels in WIDENED:
         marked = torch.zeros_like(unknown)
@@ -187,8 +191,11 @@ def _carried(anchor: _Anchor, last: _Frame, picture: Tensor, levels: Levels) -> 
         if bool(marked.any()):
             widened |= within(marked[None], pixels)[0]
     trimap = trimap.masked_fill(widened, UNKNOWN)
-    lost = max(float(doubted.sum() / (matters | entered[rows, columns]).sum().clamp(min=1)), last.escaped)
-    return _Frame(levels, picture, to_anchor, shape, trimap, 0.0), lost
+    lost, what = max(
+        (float(doubted.sum() / seen.sum().clamp(min=1)), "motion cannot be trusted in {:.0%} of the unknown band"),
+        (new, "{:.0%} of the subject were not in the frame with the mask"),
+        (last.escaped, "the matte of the frame before runs into {:.0%} of its unknown band's border"))
+    return _Frame(levels, picture, to_anchor, shape, trimap, 0.0), lost, what.format(lost)
 
 
 def _matched(flow: Flow, levels: Levels, anchor: _Anchor, area: Tensor) -> Flow:
