@@ -33,7 +33,7 @@ class Report:
         blended: share of the unknown area that neighbouring mattes had a part in, the mean over the frames.
         cuts: numbers of the frames before which a scene cut lies.
         carried: frames without a mask of their own.
-        most_lost: the largest share of a carried frame's band in which its motion was not to be trusted.
+        most_lost: the largest share of a carried frame's band that was lost; see `Carried`.
     """
 
     frames: int = 0
@@ -52,8 +52,8 @@ class Report:
         if self.cuts:
             found.append(f"scene cuts before frames {', '.join(map(str, self.cuts))}")
         if self.carried:
-            found.append(f"{self.carried} frames had no mask; the motion of at most {100 * self.most_lost:.0f} % of a "
-                         "frame's unknown area was not to be trusted")
+            found.append(f"{self.carried} frames had no mask; at most {100 * self.most_lost:.0f} % of a frame's edge "
+                         "could not be followed by motion")
         return found
 
     @contextmanager
