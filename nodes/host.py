@@ -110,7 +110,7 @@ class HostedModel:
         """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button; see there. `memory_limit` is
         in MB here; 0 is none."""
         progress = Progress()
-        show = progress.show if max(len(image), len(trimap) if trimap.ndim == 3 else 1) > 1 else None
+        show = progress.show if max(len(image), len(trimap) if getattr(trimap, "ndim", 0) == 3 else 1) > 1 else None
         alpha = self._run(image, trimap, strategy, memory_limit, refine, progress, show)
         return alpha.to(management.intermediate_device())
 

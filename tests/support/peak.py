@@ -25,10 +25,8 @@ from vitmatte import (  # noqa: E402
     load_model,
     matte,
 )
-from vitmatte.inference.plan import Footprint
-from vitmatte.inference.planning import make_plan
+from vitmatte.inference.matting import prepare  # noqa: E402
 from vitmatte.inference.preprocessing import Preprocessing  # noqa: E402
-from vitmatte.inference.scope import Scope  # noqa: E402
 
 
 def build(name: str, dtype: torch.dtype) -> MattingModel:
@@ -56,9 +54,8 @@ def main() -> None:
     matte(model, image, trimap, memory_limit=limit, strategy=case.get("strategy", "exact"))
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")) - before
-    scope = Scope(strided=case.get("strategy") == "grid")
-    footprint = Footprint(model.net.architecture, height, width, dtype, scope=scope)
-    print(json.dumps({"measured": peak, "planned": make_plan(footprint, memory_limit=limit).peak_bytes}))
+    job = prepare(model, image, trimap, strategy=case.get("strategy", "exact"))
+    print(json.dumps({"measured": peak, "planned": job.plan(limit).peak_bytes}))
 
 
 if __name__ == "__main__":

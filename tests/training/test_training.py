@@ -24,6 +24,7 @@ from vitmatte import VitMatteForImageMatting, load_model
 from vitmatte.cli.main import main
 from vitmatte.huggingface.processing import VitMatteImageProcessor
 from vitmatte.inference.preprocessing import IMAGENET_MEAN
+from vitmatte.model.block import VitDetAttention
 from vitmatte.model.vitmatte import ViTMatte
 from vitmatte.training.ema import Average
 from vitmatte.training.loop import train
@@ -316,20 +317,18 @@ def test_epsilon_counts_where_statistics_are_scaled(var):
     assert torch.allclose(over[0] * scale, over[1], rtol=2**-22, atol=0)
 
 
-def test_batches_attend_as_far_as_their_kind_says(folder, monkeypatch):
+def test_batches_attend_as_far_as_their_kind_says(folder, tmp_path, monkeypatch):
     """Crops with a reach are learned with it, others with the model's own, which the saved net keeps."""
-    from vitmatte.model.block import VitDetAttention
-
     used = []
     forward = VitDetAttention.forward
     monkeypatch.setattr(VitDetAttention, "forward",
                         lambda self, x: used.append((self.window, x.shape[1], self.reach)) or forward(self, x))
     recipe = read_recipe(folder / "recipe.json")
     phases = [Phase([Crops(32, 2, reach=1)], 2), Phase([Crops(64, 1)])]
-    train(dataclasses.replace(recipe, phases=phases, validation_count=0), stop_after=4)
+    train(dataclasses.replace(recipe, phases=phases, validation_count=0, run=str(tmp_path)), stop_after=4)
     assert {(size, reach) for window, size, reach in used if not window} == {(2, 1), (4, None)}
     assert {reach for window, _, reach in used if window} == {None}
-    assert load_model(folder / "run" / "last").net.architecture.transformer.attention_reach is None
+    assert load_model(tmp_path / "last").net.architecture.transformer.attention_reach is None
 
 
 def test_a_reach_of_crops_is_a_whole_number():

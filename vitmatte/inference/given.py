@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from ..trimap.known import known_areas
 from .decode import decoder_shape
 from .model import MattingModel
 from .needed import distance_to_known, tokens_by_block
-from .scope import FURTHER, Scope, ScopeRule
+from .scope import EVERYWHERE, FURTHER, Scope, ScopeRule
 from .tiles import features_seen
 
 
@@ -19,27 +21,35 @@ def frame_scope(rule: ScopeRule, trimap: Tensor, grid: tuple[int, int], stride: 
     """The scope of a frame by its trimap [H, W], of `grid` tokens with `stride` pixels a side."""
     if (common := rule.of_all(grid)) is not None:
         return common
-    if rule.least is None or rule.widest.reach is None:
-        return rule.widest
-    foreground, background = known_areas(trimap)
-    least, most = (int(reach / FURTHER) for reach in (rule.least, rule.widest.reach))  # further changes nothing
-    return rule.of(distance_to_known(foreground, background, stride, least, most + 1))
+    scope = rule.widest
+    if rule.least is not None and scope.reach is not None:
+        foreground, background = known_areas(trimap)
+        least, most = (int(reach / FURTHER) for reach in (rule.least, scope.reach))  # further changes nothing
+        scope = rule.of(distance_to_known(foreground, background, stride, least, most + 1))
+    return _within(scope, grid)
+
+
+def _within(scope: Scope, grid: tuple[int, int]) -> Scope:
+    """A scope with a reach no longer than the grid, beyond which there is nothing."""
+    assert scope.reach is not None
+    return replace(scope, reach=min(scope.reach, max(grid) - 1))
 
 
 def widest_scope(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[Scope, int | None]:
     """What the memory of any frame of trimaps [B, H, W] follows from.
 
     Returns:
-        (the scope with the longest reach among the frames', the largest number of tokens that a frame stores, at least
-        1; None where all are stored).
+        (the scope with the longest reach among the frames', or EVERYWHERE where all of them reach over the whole grid;
+        the largest number of tokens that a frame stores, at least 1; None where all are stored).
     """
     transformer, preprocessing = model.net.architecture.transformer, model.preprocessing
     shape, contract = decoder_shape(model.net.architecture), SizeContract(preprocessing.divisor)
     grid = contract.padded(trimap.shape[1]) >> shape.levels, contract.padded(trimap.shape[2]) >> shape.levels
+    across = max(grid) - 1
     if (common := rule.of_all(grid)) is not None:
         return common, None
     assert transformer is not None
-    widest, most = rule.of(0), 1
+    widest, most, spanned = _within(rule.of(0), grid), 1, True
     for frame in trimap:
         foreground, background = known_areas(frame)
         needed = features_seen(~(foreground | background), grid, shape.levels)
@@ -48,8 +58,9 @@ def widest_scope(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[
         scope = frame_scope(rule, frame, grid, 1 << shape.levels)
         assert scope.reach is not None and widest.reach is not None
         widest = scope if scope.reach > widest.reach else widest
+        spanned = spanned and scope.reach == across and (scope.margin is None or scope.margin >= across)
         most = max(most, int(tokens_by_block(needed, transformer, scope.reach, scope.margin)[0].seen.sum()))
-    return widest, most
+    return (EVERYWHERE, None) if spanned else (widest, most)
 
 
 def place_of(

@@ -119,7 +119,7 @@ class Job:
 
     def plan(self, memory_limit: int | None = None) -> Plan:
         """The fastest plan within a limit in bytes; MemoryLimitError where none keeps it."""
-        together = 1 if self.rule.of_all(self.footprint.grid) is None else self.frames
+        together = self.frames if self.footprint.scope.reach is None else 1
         return make_plan(self.footprint, count=together, memory_limit=memory_limit)
 
 
@@ -161,7 +161,9 @@ def run(
         if check_interrupt is not None:
             check_interrupt()
         alpha[i] = settled = _settled(trimap[i % trimap.shape[0]])
-        scope = frame_scope(job.rule, settled, job.footprint.grid, job.model.net.architecture.stride)
+        scope = job.footprint.scope
+        if scope.reach is not None:
+            scope = frame_scope(job.rule, settled, job.footprint.grid, job.model.net.architecture.stride)
         frame = Frame(image[i % image.shape[0], ..., :3], settled, alpha[i], scope)
         if not bool(frame.unknown.any()):
             known += [i] if settled.min() != settled.max() else []  # a subject may come and go
