@@ -99,8 +99,8 @@ class Footprint:
         """
         maps, scratch = self._tile(side)
         frame = self.height * self.width * (4 + 1 + 4)  # trimap, unknown area, matte
-        whole, chunk = self._backbone(band, chunk, frames)
-        peak = WORKSPACE + frames * frame + whole + maps + max(scratch, chunk)
+        whole, scores = self._backbone(band, chunk, frames)
+        peak = WORKSPACE + frames * frame + whole + maps + max(scratch, scores)
         return Plan(band, chunk, side, frames, peak)
 
     def _backbone(self, band: int, chunk: int, frames: int) -> tuple[int, int]:
