@@ -71,8 +71,10 @@ def check_can_write(*paths: str | os.PathLike[str]) -> None:
             if folder not in tried:
                 tried.add(folder)
                 if folder == path.absolute().parent:
-                    probe.open("xb").close()
-                    probe.unlink()
+                    try:
+                        probe.open("xb").close()
+                    finally:  # also when a signal ends the process just now
+                        probe.unlink(missing_ok=True)
                 elif not os.access(folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:

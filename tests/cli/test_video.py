@@ -156,6 +156,7 @@ def test_a_run_that_is_ended_leaves_whole_files_or_none(folder, name, status):
         while not [path for path in folder.glob(started) if path.stat().st_size or "#" not in output]:
             assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
             time.sleep(0.01)
+        time.sleep(0.1)  # now it is being written
         process.send_signal(getattr(signal, name))
         assert process.wait(60) == status
     hidden = [path for path in folder.rglob(".*") if path.is_file()]
