@@ -153,7 +153,7 @@ def test_a_run_that_is_ended_leaves_whole_files_or_none(folder, name, status):
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         started = "out/0003.png" if "#" in output else ".writing-*"
         deadline = time.monotonic() + 120
-        while not [path for path in folder.glob(started) if path.stat().st_size or "#" not in output]:
+        while not [path for path in folder.glob(started) if "#" not in output or path.stat().st_size]:
             assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
             time.sleep(0.01)
         time.sleep(0.1)  # now it is being written
