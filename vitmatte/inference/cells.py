@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..model.attention import trained_table
 from ..model.block import VitDetAttention
 from .attention import OffsetTables, attend
 from .context import Context
@@ -54,11 +55,7 @@ def _relative_terms(
     """The relative position vectors of offsets -R to R, as trained; the last ones where the tables end before."""
     if not layer.relative:
         return None
-    tables = []
-    for table in (layer.rel_pos_h, layer.rel_pos_w):
-        largest = table.shape[0] // 2
-        offsets = torch.arange(-reach, reach + 1, device=device).clamp(-largest, largest) + largest
-        tables.append(table.to(device)[offsets].to(dtype))
+    tables = (trained_table(table.to(device), reach + 1).to(dtype) for table in (layer.rel_pos_h, layer.rel_pos_w))
     return OffsetTables(*tables)
 
 

@@ -17,13 +17,42 @@ from .scope import EVERYWHERE, FURTHER, Scope, ScopeRule
 from .tiles import features_seen
 
 
-def frame_scope(rule: ScopeRule, trimap: Tensor, grid: tuple[int, int], stride: int) -> Scope:
-    """The scope of a frame by its trimap [H, W], of `grid` tokens with `stride` pixels a side."""
+def frame_scopes(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[list[Scope], Scope, int | None]:
+    """The scope of each frame of trimaps [B, H, W], and what the memory of any of them follows from.
+
+    Returns:
+        (the frames' scopes, EVERYWHERE where all of them reach over the whole grid; that with the longest reach; the
+        largest number of tokens that a frame stores, at least 1, None where all are stored).
+    """
+    transformer, preprocessing = model.net.architecture.transformer, model.preprocessing
+    shape, contract = decoder_shape(model.net.architecture), SizeContract(preprocessing.divisor)
+    grid = contract.padded(trimap.shape[1]) >> shape.levels, contract.padded(trimap.shape[2]) >> shape.levels
     if (common := rule.of_all(grid)) is not None:
-        return common
+        return [common] * len(trimap), common, None
+    assert transformer is not None
+    known = _within(rule.of(0), grid)  # of a frame in which nothing is computed
+    scopes, most = [known] * len(trimap), 1
+    computed = []
+    for i, frame in enumerate(trimap):
+        foreground, background = known_areas(frame)
+        needed = features_seen(~(foreground | background), grid, shape.levels)
+        if not bool(needed.any()):
+            continue
+        scopes[i] = scope = _frame_scope(rule, foreground, background, grid, 1 << shape.levels)
+        assert scope.reach is not None
+        computed.append(scope)
+        most = max(most, int(tokens_by_block(needed, transformer, scope.reach, scope.margin)[0].seen.sum()))
+    if all(scope.spans(grid) for scope in computed):
+        return [EVERYWHERE] * len(trimap), EVERYWHERE, None
+    return scopes, max(scopes, key=lambda scope: scope.reach or 0), most
+
+
+def _frame_scope(
+    rule: ScopeRule, foreground: Tensor, background: Tensor, grid: tuple[int, int], stride: int
+) -> Scope:
+    """The scope of a frame by its known areas [H, W], of `grid` tokens with `stride` pixels a side."""
     scope = rule.widest
     if rule.least is not None and scope.reach is not None:
-        foreground, background = known_areas(trimap)
         least, most = (int(reach / FURTHER) for reach in (rule.least, scope.reach))  # further changes nothing
         scope = rule.of(distance_to_known(foreground, background, stride, least, most + 1))
     return _within(scope, grid)
@@ -33,34 +62,6 @@ def _within(scope: Scope, grid: tuple[int, int]) -> Scope:
     """A scope with a reach no longer than the grid, beyond which there is nothing."""
     assert scope.reach is not None
     return replace(scope, reach=min(scope.reach, max(grid) - 1))
-
-
-def widest_scope(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[Scope, int | None]:
-    """What the memory of any frame of trimaps [B, H, W] follows from.
-
-    Returns:
-        (the scope with the longest reach among the frames', or EVERYWHERE where all of them reach over the whole grid;
-        the largest number of tokens that a frame stores, at least 1; None where all are stored).
-    """
-    transformer, preprocessing = model.net.architecture.transformer, model.preprocessing
-    shape, contract = decoder_shape(model.net.architecture), SizeContract(preprocessing.divisor)
-    grid = contract.padded(trimap.shape[1]) >> shape.levels, contract.padded(trimap.shape[2]) >> shape.levels
-    across = max(grid) - 1
-    if (common := rule.of_all(grid)) is not None:
-        return common, None
-    assert transformer is not None
-    widest, most, spanned = _within(rule.of(0), grid), 1, True
-    for frame in trimap:
-        foreground, background = known_areas(frame)
-        needed = features_seen(~(foreground | background), grid, shape.levels)
-        if not bool(needed.any()):
-            continue
-        scope = frame_scope(rule, frame, grid, 1 << shape.levels)
-        assert scope.reach is not None and widest.reach is not None
-        widest = scope if scope.reach > widest.reach else widest
-        spanned = spanned and scope.reach == across and (scope.margin is None or scope.margin >= across)
-        most = max(most, int(tokens_by_block(needed, transformer, scope.reach, scope.margin)[0].seen.sum()))
-    return (EVERYWHERE, None) if spanned else (widest, most)
 
 
 def place_of(

@@ -14,12 +14,12 @@ from ..refinement.refine import check_strength
 from ..steps import STEPS, of_frame, part
 from ..trimap.known import known_areas
 from .frames import Frame, Setting
-from .given import checked_frames, frame_scope, place_of, widest_scope
+from .given import checked_frames, frame_scopes, place_of
 from .model import MattingModel
 from .plan import Footprint, Plan, footprint_of
 from .planning import make_plan
 from .retry import Policy, compute_with_retries, free_memory, is_out_of_memory, refine_with_retries
-from .scope import ScopeRule, Strategy, scope_of
+from .scope import Scope, Strategy, scope_of
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Job:
         frames: mattes to make; image or trimap may be one for all.
         device: where the net runs.
         footprint: of the net and the frame that takes most.
-        rule: the scope of each frame.
+        scopes: of the frames, by their trimaps.
         refine: strength of the refinement; 0 for none.
     """
 
@@ -114,7 +114,7 @@ class Job:
     frames: int
     device: torch.device
     footprint: Footprint
-    rule: ScopeRule
+    scopes: list[Scope]
     refine: float = 0.0
 
     def plan(self, memory_limit: int | None = None) -> Plan:
@@ -133,10 +133,10 @@ def prepare(
     trimap, frames = checked_frames(image, trimap)
     where, precision = place_of(model, device, dtype)
     rule = scope_of(strategy, model.net.architecture, reach=reach, margin=margin)
-    scope, tokens = widest_scope(model, trimap, rule)
+    scopes, scope, tokens = frame_scopes(model, trimap, rule)
     footprint = footprint_of(model.net, image.shape[1], image.shape[2], precision, where.type, scope=scope,
                              tokens=tokens)
-    return Job(model, image, trimap, frames, where, footprint, rule, refine)
+    return Job(model, image, trimap, frames, where, footprint, scopes, refine)
 
 
 @torch.inference_mode()
@@ -161,10 +161,7 @@ def run(
         if check_interrupt is not None:
             check_interrupt()
         alpha[i] = settled = _settled(trimap[i % trimap.shape[0]])
-        scope = job.footprint.scope
-        if scope.reach is not None:
-            scope = frame_scope(job.rule, settled, job.footprint.grid, job.model.net.architecture.stride)
-        frame = Frame(image[i % image.shape[0], ..., :3], settled, alpha[i], scope)
+        frame = Frame(image[i % image.shape[0], ..., :3], settled, alpha[i], job.scopes[i % trimap.shape[0]])
         if not bool(frame.unknown.any()):
             known += [i] if settled.min() != settled.max() else []  # a subject may come and go
         else:

@@ -34,6 +34,11 @@ class Scope:
     margin: int | None = None
     trained_tables: bool = False
 
+    def spans(self, grid: tuple[int, int]) -> bool:
+        """Whether there is a reach, and within it every token of a grid (H, W) attends to all."""
+        across = max(grid) - 1
+        return self.reach is not None and self.reach >= across and (self.margin is None or self.margin >= across)
+
 
 EVERYWHERE = Scope(trained_tables=True)
 
@@ -60,17 +65,15 @@ class ScopeRule:
         reach = min(self.widest.reach, max(self.least, math.ceil(FURTHER * distance)))
         return Scope(reach=reach, margin=default_margin(reach) if self.margin is None else self.margin)
 
-
     def of_all(self, grid: tuple[int, int]) -> Scope | None:
         """The one scope of all frames of a grid (H, W), so that they can be computed together; None: each has its own.
 
         Where the shortest reach spans the grid, every token attends to all.
         """
-        narrowest, across = self.of(0), max(grid) - 1
+        narrowest = self.of(0)
         if narrowest.reach is None:
             return narrowest
-        spans = narrowest.reach >= across and (narrowest.margin is None or narrowest.margin >= across)
-        return EVERYWHERE if spans else None
+        return EVERYWHERE if narrowest.spans(grid) else None
 
 
 def scope_of(
