@@ -21,6 +21,14 @@ def _despill() -> io.Combo.Input:
                           tooltip="Take the light of a green or blue screen from the subject, also where it is opaque.")
 
 
+def colour_taken(colour: str | None) -> bool | str:
+    """True, or what is wrong with a colour, as `validate_inputs` has it; None is a colour that another node gives."""
+    try:
+        return colour is None or as_colour(colour) is not None
+    except ValueError as error:
+        return str(error)
+
+
 class ViTMatteForeground(io.ComfyNode):
     """Picture and matte to the subject's own colours."""
 
@@ -91,11 +99,8 @@ class ViTMatteReplaceBackground(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, colour: str | None = None) -> bool | str:
-        """Before anything is computed; None is a colour that another node gives."""
-        try:
-            return colour is None or as_colour(colour) is not None
-        except ValueError as error:
-            return str(error)
+        """Before anything is computed."""
+        return colour_taken(colour)
 
     @classmethod
     def execute(cls, image: torch.Tensor, alpha: torch.Tensor, fit: str, colour: str, foreground_colours: str,

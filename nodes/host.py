@@ -110,8 +110,7 @@ class HostedModel:
         """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button; see there. `memory_limit` is
         in MB here; 0 is none."""
         progress = Progress()
-        show = progress.show if max(len(image), len(trimap) if getattr(trimap, "ndim", 0) == 3 else 1) > 1 else None
-        alpha = self._run(image, trimap, strategy, memory_limit, refine, progress, show)
+        alpha = self._run(image, trimap, strategy, memory_limit, refine, progress, progress.show)
         return alpha.to(management.intermediate_device())
 
     @plain_errors()
@@ -147,5 +146,5 @@ class HostedModel:
         plan = within(plan, footprint, management.get_free_memory(device))
         return run(
             job, plan, Policy(plan.peak_bytes, out_of_memory, management.soft_empty_cache), on_progress=on_progress,
-            on_frame=on_frame, check_interrupt=check_interrupt,
+            on_frame=on_frame if job.frames > 1 else None, check_interrupt=check_interrupt,
         )

@@ -9,11 +9,11 @@ import torch
 from comfy_api.latest import io
 
 from ..vitmatte.compositing.blend import FITS, SCREENS
-from ..vitmatte.compositing.blend import colour as as_colour
 from ..vitmatte.inference.scope import STRATEGIES
 from ..vitmatte.video.clip import matte_clip
 from ..vitmatte.video.write import Kind, writers
 from .clips import Frames, clip_of, masks_of, video_of
+from .cutout import colour_taken
 from .host import HostedModel, Progress, check_interrupt, plain_errors
 from .matting import check_model
 from .motion import OpticalFlow
@@ -84,11 +84,8 @@ class ViTMatteVideo(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, colour: str | None = None) -> bool | str:
-        """Before anything is computed; None is a colour that another node gives."""
-        try:
-            return colour is None or as_colour(colour) is not None
-        except ValueError as error:
-            return str(error)
+        """Before anything is computed."""
+        return colour_taken(colour)
 
     @classmethod
     @plain_errors()

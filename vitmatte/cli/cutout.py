@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..checks import unequal
-from ..compositing.blend import FITS, SCREENS, colour
+from ..compositing.blend import colour
 from ..compositing.cutout import cut_out, replace_background
 from ..inference.matting import matte
 from ..inference.model import MattingModel
@@ -26,13 +26,11 @@ from ..pictures.writing import (
     write_image,
     write_matte,
 )
-from . import model_options, trimap_options
+from . import look_options, model_options, trimap_options
 from .batch import Job, add_skipping, check_results, jobs_of, run_jobs, without_existing
 from .told import warnings_of
 
 log = logging.getLogger(__name__)
-
-COLOURS = ("estimated", "picture")
 
 
 def register(commands: Any) -> argparse.ArgumentParser:
@@ -47,14 +45,7 @@ def register(commands: Any) -> argparse.ArgumentParser:
     cutout.add_argument("--alpha", type=Path, help="also write the matte, 16-bit grey PNG (or a folder)")
     cutout.add_argument("--background", metavar="FILE|COLOUR",
                         help="composite on a picture or a colour (#RRGGBB, #RGB or a name) instead of transparency")
-    cutout.add_argument("--fit", choices=FITS, default="cover",
-                        help="how a background of another size is used (default: %(default)s; contain: on black)")
-    cutout.add_argument("--linear", action="store_true", help="composite light, as a camera does, not sRGB values")
-    cutout.add_argument("--colours", choices=COLOURS, default="estimated",
-                        help="estimated: free hair and edges of the old background's colour; picture: leave the "
-                             "photograph's (default: %(default)s)")
-    cutout.add_argument("--despill", choices=SCREENS, default="none",
-                        help="take a green or blue screen's light from the subject (default: %(default)s)")
+    look_options.add(cutout, "photograph")
     trimap_options.add(cutout)
     add_skipping(cutout)
     model_options.add(cutout)

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from ..compositing.blend import FITS, SCREENS, colour
+from ..compositing.blend import colour
 from ..inference.matting import matte
 from ..inference.model import MattingModel
 from ..inference.planning import MemoryLimitError
@@ -27,8 +27,7 @@ from ..video.sequence import is_pattern
 from ..video.source import open_clip
 from ..video.steady import Steady
 from ..video.write import Kind, Target, is_done, writers
-from . import model_options, trimap_options
-from .cutout import COLOURS
+from . import look_options, model_options, trimap_options
 from .told import tell, warnings_of
 
 WARM_UP = 8  # frames that are computed again before those that lack, so that steady mattes find what came before them
@@ -64,14 +63,7 @@ def register(commands: Any) -> argparse.ArgumentParser:
                             "(default: %(default)g, off)")
     video.add_argument("--background", metavar="FILE|COLOUR",
                        help="composite on a colour, a picture, or a clip that runs along, instead of transparency")
-    video.add_argument("--fit", choices=FITS, default="cover",
-                       help="how a background of another size is used (default: %(default)s; contain: on black)")
-    video.add_argument("--linear", action="store_true", help="composite light, as a camera does, not sRGB values")
-    video.add_argument("--colours", choices=COLOURS, default="estimated",
-                       help="estimated: free hair and edges of the old background's colour; picture: leave the clip's "
-                            "(default: %(default)s)")
-    video.add_argument("--despill", choices=SCREENS, default="none",
-                       help="take a green or blue screen's light from the subject (default: %(default)s)")
+    look_options.add(video, "clip")
     video.add_argument("--straight", action="store_true",
                        help="OpenEXR with straight alpha (default: premultiplied; other formats are straight)")
     video.add_argument("--float", action="store_true", help="OpenEXR with 32 bits a channel (default: half, 16)")

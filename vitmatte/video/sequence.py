@@ -15,10 +15,12 @@ from .read import RATE, Clip, ClipFrame
 
 log = logging.getLogger(__name__)
 
+DIGITS = r"#+|%0?\d*d"  # where a pattern has its numbers
+
 
 def is_pattern(path: Path) -> bool:
     """Whether a name stands for many: it has #### or %04d where their numbers are."""
-    return re.search(r"#+|%0?\d*d", path.name) is not None
+    return re.search(DIGITS, path.name) is not None
 
 
 def numbered(pattern: Path, number: int) -> Path:
@@ -28,7 +30,7 @@ def numbered(pattern: Path, number: int) -> Path:
         width = len(text) if text.startswith("#") else int(text[1:-1] or 1)
         return f"{number:0{width}}"
 
-    return pattern.with_name(re.sub(r"#+|%0?\d*d", digits, pattern.name, count=1))
+    return pattern.with_name(re.sub(DIGITS, digits, pattern.name, count=1))
 
 
 def number_in(stem: str) -> int | None:
@@ -48,7 +50,7 @@ def numbered_pictures(path: Path) -> dict[int, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
     if is_pattern(path):
-        before, after = re.split(r"#+|%0?\d*d", path.name, maxsplit=1)
+        before, after = re.split(DIGITS, path.name, maxsplit=1)
         names = re.compile(re.escape(before) + r"(\d{1,9})" + re.escape(after))
         found = {int(match[1]): one for one in pictures_in(folder) if (match := names.fullmatch(one.name))}
     else:
