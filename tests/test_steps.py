@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from cancel import Cancel
 from torch.nn import functional
 
 from vitmatte import cut_out, estimate_foreground, make_trimap, refine_matte, replace_background, steps
@@ -43,17 +44,10 @@ def test_progress_moves_within_a_frame_and_cancel_is_heard(name):
     assert max(after[0] - before[0] for before, after in zip([(0,), *seen], seen, strict=False)) <= 50
 
     for last in (1, len(asked) // 2, len(asked)):
-        left = last
-
-        def cancel() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise KeyboardInterrupt
-
+        cancel = Cancel(last)
         with pytest.raises(KeyboardInterrupt):
             CALLS[name](check_interrupt=cancel)
-        assert left == 0  # nothing went on after it
+        assert cancel.left == 0  # nothing went on after it
 
 
 def test_progress_of_a_batch_counts_its_frames():

@@ -1,11 +1,11 @@
-"""The one place that pads pictures to a multiple and crops them back."""
+"""The one place that pads pictures to a multiple and crops them back, or asks of their cells."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 Span = tuple[int, int]  # start and stop of places along one axis
 
@@ -37,9 +37,16 @@ class SizeContract:
         height, width = x.shape[-2:]
         if self.accepts(height, width):
             return x
-        return torch.nn.functional.pad(x, (0, self.padded(width) - width, 0, self.padded(height) - height))
+        return F.pad(x, (0, self.padded(width) - width, 0, self.padded(height) - height))
 
     @staticmethod
     def crop(x: Tensor, height: int, width: int) -> Tensor:
         """The top left [..., height, width] of x: what `pad` was given."""
         return x[..., :height, :width]
+
+
+def touched(mask: Tensor, side: int) -> Tensor:
+    """bool [rows, columns]: which cells of side x side places hold a marked one of mask [H, W]."""
+    height, width = mask.shape
+    padded = F.pad(mask, (0, -width % side, 0, -height % side))
+    return padded.unflatten(1, (-1, side)).unflatten(0, (-1, side)).any(dim=3).any(dim=1)

@@ -10,6 +10,7 @@ import numpy as np
 import pack
 import pytest
 import torch
+from cancel import Cancel
 from PIL import Image
 from test_nodes import BY_ID, IMAGE, MASK, PACK, model, models_folder, run
 
@@ -92,16 +93,9 @@ def test_previews_are_whole_pictures_and_cancel_leaves_no_file(monkeypatch):
     shown = torch.from_numpy(np.array(written))
     assert shown.equal(output.result[1][0].clamp(0, 1).mul(255).round().to(torch.uint8))
 
-    before, left = set(folder.iterdir()), 5
-
-    def cancel():
-        nonlocal left
-        left -= 1
-        if not left:
-            raise KeyboardInterrupt
-
+    before = set(folder.iterdir())
     with pytest.raises(KeyboardInterrupt):
-        sys.modules[f"{pack.NAME}.nodes.preview"].shown(torch.rand(1, 700, 90, 3), cancel)
+        sys.modules[f"{pack.NAME}.nodes.preview"].shown(torch.rand(1, 700, 90, 3), Cancel(5))
     assert set(folder.iterdir()) == before
 
 

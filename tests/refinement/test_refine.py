@@ -15,6 +15,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from cancel import Cancel
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from paths import SUPPORT
@@ -270,17 +271,10 @@ def test_cancelling_is_heard_at_once_and_progress_ends():
                  check_interrupt=lambda: asked.append(1))
     assert seen == sorted(set(seen)) and seen[-1] == (100, 100) and len(seen) > 10 and len(asked) > 30
     for last in (1, len(asked) // 3, len(asked)):
-        left = last
-
-        def cancel() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise KeyboardInterrupt
-
+        cancel = Cancel(last)
         with pytest.raises(KeyboardInterrupt):
             refine_matte(image, alpha, trimap, check_interrupt=cancel)
-        assert left == 0
+        assert cancel.left == 0
 
 
 def test_a_solution_that_is_not_reached_is_said(monkeypatch, caplog):

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from ..model.attention import trained_table
 from ..model.block import VitDetAttention
+from ..padding import touched
 from .attention import OffsetTables, attend
 from .context import Context
-from .needed import BlockTokens, touched
+from .needed import BlockTokens
 
 CELL = 8  # tokens on a side of a cell of queries
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from ..model.config import TransformerConfig
 from ..model.vitmatte import ViTMatte
+from ..padding import touched
 from .cells import CELL
-from .needed import BlockTokens, touched
+from .needed import BlockTokens
 
 
 def backbone_macs(net: ViTMatte, grid: tuple[int, int], needed: int, strided: bool) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..model.config import TransformerConfig
+from ..padding import touched
 
 # Of the unknown tokens, the share that must see known ones of either side: an island of unknown far from the subject
 # need not widen the reach of the whole frame.
@@ -94,10 +95,3 @@ def grown(mask: Tensor, by: int) -> Tensor:
 def whole_windows(mask: Tensor, side: int) -> Tensor:
     """bool [H, W]: every window of side x side tokens that holds a marked one, whole."""
     return touched(mask, side).repeat_interleave(side, 0).repeat_interleave(side, 1)[:mask.shape[0], :mask.shape[1]]
-
-
-def touched(mask: Tensor, side: int) -> Tensor:
-    """bool [rows, columns]: which cells of side x side tokens hold a marked one of mask [H, W]."""
-    height, width = mask.shape
-    padded = F.pad(mask, (0, -width % side, 0, -height % side))
-    return padded.unflatten(1, (-1, side)).unflatten(0, (-1, side)).any(dim=3).any(dim=1)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from ..padding import touched
 
 BLOCK = 32  # pixels a side
 MARGIN = 2  # pixels around a block that its own depend on: pixels of one 3x3 window are at most two apart
@@ -53,9 +54,7 @@ class Rectangle:
 
 def occupied_blocks(unknown: Tensor) -> Tensor:
     """[rows of blocks, columns], bool, on the CPU: in which some pixel of unknown [H, W] (bool) is unknown."""
-    found = functional.max_pool2d(unknown[None, None].half() if unknown.is_cuda else unknown[None, None].float(),
-                                  BLOCK, ceil_mode=True)
-    return found[0, 0].bool().cpu()
+    return touched(unknown, BLOCK).cpu()
 
 
 def rectangles(occupied: Tensor, most: int, overlap: int) -> list[Rectangle]:
