@@ -131,9 +131,8 @@ def sheet(path: Path, samples: list[Sample], methods: dict[str, Method]) -> None
     writing.write_image(path, torch.from_numpy(np.concatenate(rows).astype(np.float32) / 255))
 
 
-def main() -> None:
-    """See the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_samples(parser: argparse.ArgumentParser) -> None:
+    """Adds what `samples_of`, `named` and `write_json` read."""
     parser.add_argument("models", nargs="+", metavar="MODEL", help="NAME=PATH, or a name or path as load_model takes")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--recipe", type=Path)
@@ -142,13 +141,35 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=104)
     parser.add_argument("--cache", type=Path, help="folder to keep pymatting's mattes in")
     parser.add_argument("--json", type=Path)
+
+
+def samples_of(options: argparse.Namespace) -> list[Sample]:
+    """The composites of the recipe, or the pictures."""
+    made = options.recipe is not None
+    return composites(options.recipe, options.size, options.count) if made else pictures(*options.pictures)
+
+
+def named(options: argparse.Namespace) -> dict[str, str]:
+    """The models' names or paths, by what they are called in tables."""
+    return dict(model.split("=", 1) if "=" in model else (model, model) for model in options.models)
+
+
+def write_json(options: argparse.Namespace, found: dict[str, dict[str, Errors]]) -> None:
+    """Writes all errors, by method and picture, where a file is given."""
+    if options.json:
+        plain = {method: {name: vars(e) for name, e in by.items()} for method, by in found.items()}
+        options.json.write_text(json.dumps(plain, indent=1))
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_samples(parser)
     parser.add_argument("--sheet", type=Path, help="a contact sheet of the samples named by --only, in order")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     options = parser.parse_args()
-    made = options.recipe is not None
-    samples = composites(options.recipe, options.size, options.count) if made else pictures(*options.pictures)
-    named = [model.split("=", 1) if "=" in model else (model, model) for model in options.models]
-    methods = {name: by_model(path) for name, path in named}
+    samples = samples_of(options)
+    methods = {name: by_model(path) for name, path in named(options).items()}
     if options.sheet:
         chosen = [s for n in options.only for s in samples if s.name == n]
         sheet(options.sheet, chosen, {**methods, "knn": by_pymatting("knn", options.cache)})
@@ -157,9 +178,7 @@ def main() -> None:
                 "constant 0.5": constant}
     found = compare(samples, methods)
     print(report(found))
-    if options.json:
-        plain = {method: {name: vars(e) for name, e in by.items()} for method, by in found.items()}
-        options.json.write_text(json.dumps(plain, indent=1))
+    write_json(options, found)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from vitmatte import load_model, matte, refine_matte
 from vitmatte.pictures.reading import read_image
 from vitmatte.refinement.refine import DATA
 
-from .accuracy import Method, by_model, by_pymatting, compare, composites, pictures, report
+from .accuracy import Method, add_samples, by_model, by_pymatting, compare, named, report, samples_of, write_json
 from .measure import Peak, machine
 from .reach import disc
 
@@ -60,11 +60,9 @@ def refined(method: Method, data: float) -> Method:
 
 def accuracy(options: argparse.Namespace) -> None:
     """Prints a table."""
-    made = options.recipe is not None
-    samples = composites(options.recipe, options.size, options.count) if made else pictures(*options.pictures)
+    samples = samples_of(options)
     methods: dict[str, Method] = {}
-    for model in options.models:
-        name, path = model.split("=", 1) if "=" in model else (model, model)
+    for name, path in named(options).items():
         net = once(by_model(path))
         methods[f"{name}, off"] = net
         methods |= {f"{name}, {data:g}": refined(net, data) for data in options.data}
@@ -72,9 +70,7 @@ def accuracy(options: argparse.Namespace) -> None:
         methods |= {"closed form": by_pymatting("cf", options.cache), "KNN": by_pymatting("knn", options.cache)}
     found = compare(samples, methods)
     print(f"{len(samples)} pictures\n\n{report(found)}")
-    if options.json:
-        plain = {method: {name: vars(e) for name, e in by.items()} for method, by in found.items()}
-        options.json.write_text(json.dumps(plain, indent=1))
+    write_json(options, found)
 
 
 def scene(case: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -135,16 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True)
     errors = commands.add_parser("accuracy")
     errors.set_defaults(run=accuracy)
-    errors.add_argument("models", nargs="+", metavar="MODEL", help="NAME=PATH, or a name or path as load_model takes")
-    source = errors.add_mutually_exclusive_group(required=True)
-    source.add_argument("--recipe", type=Path)
-    source.add_argument("--pictures", type=Path, nargs=3, metavar=("IMAGES", "TRIMAPS", "ALPHAS"))
-    errors.add_argument("--size", type=int, default=320)
-    errors.add_argument("--count", type=int, default=104)
+    add_samples(errors)
     errors.add_argument("--data", type=float, nargs="+", default=[0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.03])
     errors.add_argument("--no-classic", dest="classic", action="store_false", help="without pymatting's methods")
-    errors.add_argument("--cache", type=Path, help="folder to keep pymatting's mattes in")
-    errors.add_argument("--json", type=Path)
     timed = commands.add_parser("cost")
     timed.set_defaults(run=cost)
     timed.add_argument("--megapixels", type=float, nargs="+", default=[1, 4, 12])
