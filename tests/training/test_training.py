@@ -93,7 +93,9 @@ def test_a_signal_to_the_whole_group_is_a_normal_stop(folder, tmp_path, number):
     recipe = folder / f"signal-{number}.json"
     recipe.write_text(json.dumps(values))
     command = [sys.executable, "-m", "vitmatte", "train", str(recipe)]
-    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # The signal is heard also where the tests run under nohup, whose children ignore SIGHUP.
+    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                           preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
     try:
         log = tmp_path / "run" / "log.csv"
         until = time.monotonic() + 120
