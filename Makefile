@@ -39,11 +39,11 @@ $(VENV)/development: requirements-dev.txt $(VENV)/runtime
 	touch $@
 
 demo: $(VENV)/runtime
-	$(BIN)/python -m vitmatte cutout pictures/portrait.jpg --mask pictures/portrait-mask.png --inner 20 --outer 30 --refine 1 \
+	$(BIN)/python -m vitmatte cutout pictures/portrait.jpg --mask pictures/portrait-mask.png --inner 20 --outer 30 \
 		-o demo/portrait-cutout.png --alpha demo/portrait-alpha.png
-	$(BIN)/python -m vitmatte cutout pictures/portrait.jpg --mask pictures/portrait-mask.png --inner 20 --outer 30 --refine 1 \
+	$(BIN)/python -m vitmatte cutout pictures/portrait.jpg --mask pictures/portrait-mask.png --inner 20 --outer 30 \
 		-o demo/portrait-magenta.jpg --background "#c83c9f"
-	$(BIN)/python -m vitmatte cutout pictures/lemur.jpg --mask pictures/lemur-mask.png --inner 12 --outer 16 --refine 1 \
+	$(BIN)/python -m vitmatte cutout pictures/lemur.jpg --mask pictures/lemur-mask.png --inner 12 --outer 16 \
 		-o demo/lemur-cutout.png --alpha demo/lemur-alpha.png
 
 # Threads that wait for work without spinning: other work on the machine would slow the tests down many times.

@@ -59,14 +59,14 @@ def settled(sample: Sample, alpha: np.ndarray | float) -> np.ndarray:
     return np.where(sample.trimap == 128, alpha, sample.trimap / 255)
 
 
-def by_model(name: str) -> Method:
-    """A ViTMatte's mattes."""
+def by_model(name: str, refine: float = 0) -> Method:
+    """A ViTMatte's mattes, as they are or refined."""
     model = load_model(name)
 
     def run(sample: Sample) -> np.ndarray:
         image = torch.from_numpy(sample.image.astype(np.float32) / 255).unsqueeze(0)
         trimap = torch.from_numpy(sample.trimap.astype(np.float32) / 255).unsqueeze(0)
-        return matte(model, image, trimap)[0].numpy()
+        return matte(model, image, trimap, refine=refine)[0].numpy()
 
     return run
 
@@ -169,7 +169,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     options = parser.parse_args()
     samples = samples_of(options)
-    methods = {name: by_model(path) for name, path in named(options).items()}
+    methods = {f"{name}{kind}": by_model(path, refine)
+               for name, path in named(options).items() for kind, refine in (("", 0), (", refined", 1))}
     if options.sheet:
         chosen = [s for n in options.only for s in samples if s.name == n]
         sheet(options.sheet, chosen, {**methods, "knn": by_pymatting("knn", options.cache)})

@@ -44,14 +44,14 @@ def steps(draw: random.Random, sizes: list[tuple[int, int]]) -> list[Callable[[]
         image, mask = picture(draw, 1, sizes)
         trimap = make_trimap(mask, inner=draw.uniform(1, 12), outer=draw.uniform(1, 12), strands=draw.choice((0, 4)),
                              image=image)
-        alpha = matte(model, image, trimap, strategy=strategy, memory_limit=limit)
+        alpha = matte(model, image, trimap, strategy=strategy, memory_limit=limit, refine=0)
         cut_out(image, alpha, despill=draw.choice(("none", "green")))
         return 1
 
     def batch() -> int:
         image, mask = picture(draw, draw.randint(2, 9), sizes)
         trimap = make_trimap(mask, inner=8, outer=8, fill_holes=20, remove_specks=20)
-        alpha = matte(model, image, trimap, on_progress=lambda done, total: None)
+        alpha = matte(model, image, trimap, refine=0, on_progress=lambda done, total: None)
         replace_background(image, alpha, torch.rand(1, draw.randint(8, 99), 64, 3))
         return len(image)
 

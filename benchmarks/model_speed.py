@@ -42,7 +42,8 @@ def main() -> None:
     models |= {name: load_model(path) for name, path in (other.split("=", 1) for other in options.others)}
     small = VitMatteForImageMatting(VitMatteConfig(), folded=True).eval()
     models["vitmatte-small (random weights)"] = MattingModel(small, Preprocessing())
-    methods: dict[str, Callable[[], object]] = {n: (lambda m=m: matte(m, image, trimap)) for n, m in models.items()}
+    methods: dict[str, Callable[[], object]] = {
+        name: (lambda m=model: matte(m, image, trimap, refine=0)) for name, model in models.items()}
 
     def knn() -> object:
         import pymatting

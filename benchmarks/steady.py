@@ -59,7 +59,7 @@ def cases(data: Path, cache: Path | None, frames: int) -> list[Case]:
             continue
         clip = make_clip(scene, data, frames=frames)
         trimaps = make_trimap(clip.masks, inner=INNER, outer=OUTER)
-        found.append(Case(scene.name, clip, trimaps, matte(model, clip.images, trimaps)))
+        found.append(Case(scene.name, clip, trimaps, matte(model, clip.images, trimaps, refine=0)))
         if kept:
             kept.parent.mkdir(parents=True, exist_ok=True)
             torch.save([clip.images, clip.alpha, clip.masks, clip.motion, trimaps, found[-1].mattes], kept)
@@ -191,7 +191,7 @@ def carried(made: list[Case], most_lost: float) -> str:
             except LostError as error:
                 said = f" ({error.lost:.2f})"
                 break
-            alpha = matte(model, case.clip.images[i:i + 1], made_trimap.trimap)[0]
+            alpha = matte(model, case.clip.images[i:i + 1], made_trimap.trimap, refine=0)[0]
             job.go_on(alpha)
             lost.append(made_trimap.lost)
             true = case.clip.alpha[i]
@@ -213,7 +213,7 @@ def share_of_time(size: tuple[int, int], data: Path, frames: int = 5) -> str:
     model, job, taken = load_model("vitmatte-tiny"), Steady(0.8), ([], [])  # type: ignore[var-annotated]
     for image, trimap in zip(clip.images, trimaps, strict=True):
         start = time.process_time()
-        alpha = matte(model, image[None], trimap)[0]
+        alpha = matte(model, image[None], trimap, refine=0)[0]
         middle = time.process_time()
         job.push(image, alpha, trimap)
         taken[0].append(middle - start)

@@ -106,7 +106,7 @@ class HostedModel:
 
     @plain_errors()
     def matte(self, image: Tensor, trimap: Tensor, *, strategy: Strategy, memory_limit: int,
-              refine: float) -> Tensor:
+              refine: float | None) -> Tensor:
         """`vitmatte.matte` on ComfyUI's device, with its progress bar and cancel button; see there. `memory_limit` is
         in MB here; 0 is none."""
         progress = Progress()
@@ -126,7 +126,7 @@ class HostedModel:
         """Where mattes are computed."""
         return self.patcher.load_device
 
-    def _run(self, image: Tensor, trimap: Tensor, strategy: Strategy, memory_limit: int, refine: float,
+    def _run(self, image: Tensor, trimap: Tensor, strategy: Strategy, memory_limit: int, refine: float | None,
              on_progress: Callable[[int, int], None], on_frame: Callable[[int, Tensor], None] | None) -> Tensor:
         device = self.patcher.load_device
         model = replace(self.model, net=self.patcher.model)

@@ -12,6 +12,8 @@ from .preview import shown
 from .schema import advanced, schema
 from .types import ViTMatteModel
 
+OWN = -1.0  # of refine: as the model was made for
+
 
 class ViTMatteMatting(io.ComfyNode):
     """Picture and trimap to the alpha matte."""
@@ -44,19 +46,21 @@ class ViTMatteMatting(io.ComfyNode):
                     tooltip="MB that the matte may take besides the model; less is slower, never smaller. 0 = what is "
                             "fastest.")),
                 io.Float.Input(
-                    "refine", default=0.0, min=0.0, max=100.0, step=0.1, round=0.001, optional=True,
+                    "refine", default=OWN, min=OWN, max=100.0, step=0.1, round=0.001, optional=True,
                     tooltip="Afterwards brings the matte into line with the picture's colours where the trimap is "
-                            "unknown: 0 = not at all, 1 = usual, more = follows the colours more and the model less. "
-                            "Fine strands become sharper; it takes about as long again."),
+                            "unknown: 0 = not at all, 1 = usual, more = follows the colours more and the model less, "
+                            "-1 = as the model was made for: 1 for the bundled one, 0 for released ones. Fine strands "
+                            "become sharper; it takes about as long again."),
             ],
             outputs=[io.Mask.Output("alpha", display_name="alpha", tooltip="The matte, 1 = opaque subject.")],
         )
 
     @classmethod
     def execute(cls, model: HostedModel, image: torch.Tensor, trimap: torch.Tensor, strategy: Strategy = "auto",
-                memory_limit: int = 0, refine: float = 0.0) -> io.NodeOutput:
+                memory_limit: int = 0, refine: float = OWN) -> io.NodeOutput:
         check_model(model)
-        alpha = model.matte(image, trimap, strategy=strategy, memory_limit=memory_limit, refine=refine)
+        alpha = model.matte(image, trimap, strategy=strategy, memory_limit=memory_limit,
+                             refine=None if refine == OWN else refine)
         return io.NodeOutput(alpha, ui=shown(alpha, check_interrupt, [*lacking(trimap), *doubts(trimap)]))
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from nets import random_net
 
-from vitmatte import MattingModel, matte, refine_matte
+from vitmatte import MattingModel, load_model, matte, refine_matte
 from vitmatte.inference import retry
 from vitmatte.inference.frames import Frame, Setting
 from vitmatte.inference.plan import footprint_of
 from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.inference.retry import Policy, refine_with_retries
+from vitmatte.model.vitmatte import ViTMatte
 from vitmatte.refinement.refine import MIN_MEMORY
 
 MODEL = MattingModel(random_net(), Preprocessing())
@@ -58,8 +61,18 @@ def test_progress_and_cancel():
     assert calls == len(asked) - 5
 
 
+def test_unless_asked_for_it_is_as_the_configuration_says():
+    plain = matte(MODEL, IMAGE, TRIMAP, refine=0)
+    for own in (0.0, 2.0):
+        net = ViTMatte(replace(MODEL.net.architecture, refine=own))
+        net.load_state_dict(MODEL.net.state_dict())
+        found = matte(MattingModel(net.eval(), MODEL.preprocessing), IMAGE, TRIMAP)
+        assert found.equal(refine_matte(IMAGE, plain, TRIMAP, strength=own) if own else plain)
+    assert load_model().net.architecture.refine == 1
+
+
 @pytest.mark.parametrize(("refine", "said"), [(-0.1, "refine is -0.1; expected a number from 0"), (1e6, "refine is"),
-                                              ("on", "refine is 'on'"), (None, "refine is None")])
+                                              ("on", "refine is 'on'")])
 def test_what_is_refused(refine, said):
     with pytest.raises(ValueError, match=said):
         matte(MODEL, IMAGE, TRIMAP, refine=refine)

@@ -292,13 +292,15 @@ def test_refine(model):
     random = torch.Generator().manual_seed(0)
     image, trimap = torch.rand(2, 60, 50, 3, generator=random), torch.zeros(1, 60, 50)
     trimap[:, 20:, 10:], trimap[:, 10:50, 5:30] = 1, 0.5
-    plain = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
-    assert run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0).equal(plain)
+    plain = run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0)
     found = run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=2.0)
     refine_matte = sys.modules[f"{pack.NAME}.vitmatte"].refine_matte
     assert found.equal(refine_matte(image, plain, trimap, strength=2.0)) and not found.equal(plain)
-    with pytest.raises(ValueError, match="refine is -1; expected a number from 0"):  # ComfyUI before 0.8 lets it in
-        run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=-1)
+    own = refine_matte(image, plain, trimap, strength=1.0)  # what the bundled model was made for
+    for how in ({}, {"refine": -1}):
+        assert run("ViTMatteMatting", model=model, image=image, trimap=trimap, **how).equal(own)
+    with pytest.raises(ValueError, match="refine is -0.5; expected a number from 0"):
+        run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=-0.5)
 
 
 def test_nothing_outlives_the_graph():

@@ -47,11 +47,11 @@ def main() -> None:
     height, width, limit = case["height"], case["width"], case.get("limit")
     image, trimap = torch.rand(1, height, width, 3), torch.zeros(1, height, width)
     trimap[:, :max(1, round(case.get("share", 1.0) * height))] = 0.5
-    matte(model, image[:, :64, :64], torch.full((1, 64, 64), 0.5))
+    matte(model, image[:, :64, :64], torch.full((1, 64, 64), 0.5), refine=0)
     ctypes.CDLL(None).malloc_trim(0)
     before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     Path("/proc/self/clear_refs").write_text("5")
-    matte(model, image, trimap, memory_limit=limit, strategy=case.get("strategy", "exact"))
+    matte(model, image, trimap, memory_limit=limit, strategy=case.get("strategy", "exact"), refine=0)
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")) - before
     job = prepare(model, image, trimap, strategy=case.get("strategy", "exact"))

@@ -21,8 +21,8 @@ from ..inference.matting import matte
 from ..inference.model import NORMALIZATIONS, load_model
 from ..pictures import reading
 from ..pictures.pairing import by_stem, counterparts
-from ..refinement.refine import check_strength
 from ..weights import released as models
+from . import model_options
 from .flicker import FramesOfClip
 from .told import warnings_of
 
@@ -46,9 +46,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--image", type=Path, metavar="DIR", help="the pictures, for --model and --clip")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
     parser.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained", help="for --model")
-    parser.add_argument("--refine", type=float, default=0.0, metavar="STRENGTH",
-                        help="for --model: bring the mattes into line with the pictures' colours; see cutout "
-                             "(default: %(default)g)")
+    model_options.add_refine(parser)
     parser.add_argument("--device", default="cpu", help="for --model (default: %(default)s)")
     parser.add_argument("--models-folder", type=Path, default=models.default_folder(), help="for --model")
 
@@ -60,8 +58,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise ValueError("--model needs pictures and trimaps: give --image DIR and --trimap DIR")
     if options.image and not (options.model or options.clip):
         raise ValueError("--image is for --model and --clip; with --pred the mattes are there already")
-    check_strength("--refine", options.refine)
-    if options.refine and not options.model:
+    model_options.check_refine(options)
+    if options.refine is not None and not options.model:
         raise ValueError("--refine is for --model; with --pred the mattes are there already")
     if options.json:
         check_can_write(options.json)

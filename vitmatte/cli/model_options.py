@@ -17,8 +17,8 @@ from ..refinement.refine import check_strength
 from ..weights.released import BUNDLED
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that `loaded` and `of_matte` read."""
+def add(parser: argparse.ArgumentParser, *, refine: float | None = None) -> None:
+    """Adds the options that `loaded` and `of_matte` read; --refine is `refine` unless it is given."""
     parser.add_argument("--model", default=BUNDLED, metavar="NAME|PATH",
                         help="see `vitmatte models`; a released model is downloaded once (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, mps, ...")
@@ -28,9 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
                              "is unknown; grid: among every second one; auto: local where the model was made for it, "
                              "else exact (default: %(default)s)")
     parser.add_argument("--reach", type=int, metavar="TOKENS", help="of local attention (default: the model's own)")
-    parser.add_argument("--refine", type=float, default=0.0, metavar="STRENGTH",
-                        help="bring the matte into line with the picture's colours where the trimap is unknown: 0 not "
-                             "at all, 1 usual, more follows the colours more (default: %(default)g)")
+    add_refine(parser, refine)
     parser.add_argument("--memory-limit", type=float, metavar="MB",
                         help="what a picture's matte may take besides the model and the pictures themselves; less is "
                              "slower, never smaller")
@@ -38,11 +36,26 @@ def add(parser: argparse.ArgumentParser) -> None:
                         help="as_trained, or hub: as transformers feeds the net (default: %(default)s)")
 
 
+def add_refine(parser: argparse.ArgumentParser, default: float | None = None) -> None:
+    """Adds --refine; a default of None leaves it to the model."""
+    own = "as the model was made for; 1 for the bundled one, 0 for the released ones"
+    said = own if default is None else f"{default:g}"
+    parser.add_argument("--refine", type=float, default=default, metavar="STRENGTH",
+                        help="bring the matte into line with the picture's colours where the trimap is unknown: 0 not "
+                             f"at all, 1 usual, more follows the colours more (default: {said})")
+
+
 def check(options: argparse.Namespace) -> None:
     """Raises ValueError before any work for values that the library would refuse later."""
     if options.memory_limit is not None:
         check_number("--memory-limit", options.memory_limit, "a number of MB, 0 or more")
-    check_strength("--refine", options.refine)
+    check_refine(options)
+
+
+def check_refine(options: argparse.Namespace) -> None:
+    """Raises ValueError for a strength that the library would refuse."""
+    if options.refine is not None:
+        check_strength("--refine", options.refine)
 
 
 def loaded(options: argparse.Namespace) -> MattingModel:

@@ -71,7 +71,7 @@ def register(commands: Any) -> argparse.ArgumentParser:
     video.add_argument("--skip-existing", action="store_true",
                        help="for pictures: leave out frames whose results are there already, to go on after a run that "
                             "was stopped; whether they were made with the same options is not looked at")
-    model_options.add(video)
+    model_options.add(video, refine=0.0)
     return video
 
 

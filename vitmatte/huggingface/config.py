@@ -46,6 +46,7 @@ class VitMatteConfig(HubConfig):
         initializer_range: standard deviation of freshly initialised weights.
         convstream_hidden_sizes: channels of the detail maps at 1/2, 1/4, 1/8 of the size.
         fusion_hidden_sizes: channels after each fusion; one more than the detail maps.
+        refine: this project's own: strength with which `matte` refines the net's mattes unless another is asked for.
         extra: keys of a config.json that are none of the above.
 
     Raises:
@@ -65,6 +66,7 @@ class VitMatteConfig(HubConfig):
     initializer_range: float = 0.02
     convstream_hidden_sizes: list[int] = field(default_factory=lambda: [48, 96, 192])
     fusion_hidden_sizes: list[int] = field(default_factory=lambda: [256, 128, 64, 32])
+    refine: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -117,6 +119,8 @@ class VitMatteConfig(HubConfig):
         values = super().to_dict()
         if isinstance(self.backbone_config, VitDetConfig):
             values["backbone_config"] = self.backbone_config.to_dict()
+        if not self.refine:
+            del values["refine"]
         if self.backbone is None:
             # transformers refuses these beside a backbone_config, even when empty, in some versions
             for name in BY_NAME:

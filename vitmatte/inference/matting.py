@@ -35,7 +35,7 @@ def matte(
     strategy: Strategy = "auto",
     reach: int | None = None,
     margin: int | None = None,
-    refine: float = 0.0,
+    refine: float | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_frame: Callable[[int, Tensor], None] | None = None,
     check_interrupt: Callable[[], None] | None = None,
@@ -54,7 +54,7 @@ def matte(
             from either and overshoot are still that), anything between unknown. One trimap serves many images, and one
             image many trimaps.
         memory_limit: bytes that a frame may take besides the weights and the tensors given; None for what is fastest.
-            The result does not depend on it beyond rounding.
+            The result does not depend on it beyond rounding and, where it is refined, the refinement's tolerance.
         strategy: "exact": global blocks attend to all tokens, as transformers computes it. "local": they attend within
             a reach, with their tables as trained, and only tokens that unknown pixels can see are computed: time and
             memory follow the unknown area. "grid": they attend among every second token (Matte-Anything's). "auto":
@@ -64,7 +64,8 @@ def matte(
         margin: for local, in tokens: those further than this from every token that an unknown pixel sees are left out;
             None for twice the reach.
         refine: strength with which the net's alpha is then brought into line with the picture's colours, where the
-            trimap is unknown: 0 for not at all, 1 is usual; see `refine_matte`. It keeps the memory limit too.
+            trimap is unknown: 0 for not at all, 1 is usual; see `refine_matte`. None for what the net's configuration
+            says: 1 for the bundled net, 0 where it says nothing. It keeps the memory limit too.
         on_progress: called with (steps done, steps in all), also within a frame.
         on_frame: called with (number, matte [H, W]) of each frame in turn, as soon as it is done.
         check_interrupt: called often; what it raises ends the call.
@@ -75,7 +76,7 @@ def matte(
 
     Returns:
         [B, H, W] float32 on the image's device: 0..1 where the trimap is unknown, exactly 0 and 1 elsewhere. The same
-            input gives the same bits again; frames computed together differ from single ones by rounding. A caller's
+            input gives the same bits again; frames computed together differ from single ones by as little. A caller's
             autocast, default dtype and autograd change nothing.
 
     Raises:
@@ -125,18 +126,18 @@ class Job:
 
 def prepare(
     model: MattingModel, image: Tensor, trimap: Tensor, *, strategy: Strategy = "auto", reach: int | None = None,
-    margin: int | None = None, refine: float = 0.0, device: torch.device | str | None = None,
+    margin: int | None = None, refine: float | None = None, device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Job:
     """Checks everything that `matte` is given, once; arguments and errors are those of `matte`."""
-    refine = check_strength("refine", refine)
     trimap, frames = checked_frames(image, trimap)
     where, precision = place_of(model, device, dtype)
+    strength = check_strength("refine", model.net.architecture.refine if refine is None else refine)
     rule = scope_of(strategy, model.net.architecture, reach=reach, margin=margin)
     scopes, scope, tokens = frame_scopes(model, trimap, rule)
     footprint = footprint_of(model.net, image.shape[1], image.shape[2], precision, where.type, scope=scope,
                              tokens=tokens)
-    return Job(model, image, trimap, frames, where, footprint, scopes, refine)
+    return Job(model, image, trimap, frames, where, footprint, scopes, strength)
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ TRANSFORMER_RULES: dict[str, Rule] = {
 }
 MATTING_RULES: dict[str, Rule] = {
     "hidden_size": COUNT, "initializer_range": RATE, "batch_norm_eps": EPSILON,
-    "convstream_hidden_sizes": COUNTS, "fusion_hidden_sizes": COUNTS,
+    "convstream_hidden_sizes": COUNTS, "fusion_hidden_sizes": COUNTS, "refine": EPSILON,
 }
 
 
@@ -176,6 +176,8 @@ class MattingConfig:
         initializer_range: standard deviation of fresh weights.
         convstream_hidden_sizes: channels of the detail maps at 1/2, 1/4, 1/8 of the size.
         fusion_hidden_sizes: channels after each fusion; one more than the detail maps.
+        refine: strength with which its mattes are refined unless another is asked for (`refine_matte`); 0 for not at
+            all. No part of the net.
 
     Raises:
         ValueError: for values that are not as described or do not go together; the message names the field.
@@ -187,6 +189,7 @@ class MattingConfig:
     initializer_range: float = 0.02
     convstream_hidden_sizes: tuple[int, ...] = (48, 96, 192)
     fusion_hidden_sizes: tuple[int, ...] = (256, 128, 64, 32)
+    refine: float = 0.0
 
     def __post_init__(self) -> None:
         self.check("MattingConfig")

@@ -148,6 +148,8 @@ def described(config: MattingConfig) -> dict[str, Any]:
         if f.name != "backbone":
             value = getattr(config, f.name)
             values[f.name] = list(value) if isinstance(value, tuple) else value
+    if not config.refine:
+        del values["refine"]
     if config.transformer is not None:
         values["backbone_config"] = described_transformer(config.transformer)
     elif config.external is not None:
