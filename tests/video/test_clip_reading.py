@@ -106,6 +106,15 @@ def test_damage_and_other_things_are_refused(tmp_path, clip_file, caplog):
             assert str(clip_file) in str(error)
 
 
+def test_a_matroska_file_that_is_cut_short_says_so(tmp_path, caplog):
+    path = write_video(tmp_path / "long.mkv", [drawn_frame(i % 7)[..., :3] for i in range(60)])
+    assert open_clip(path).count == 60 and not caplog.records
+    data = path.read_bytes()
+    path.write_bytes(data[:len(data) // 3])
+    assert 5 < open_clip(path).count < 30
+    assert "it says that it lasts 2." in caplog.text and "it may be cut short" in caplog.text
+
+
 def test_without_pyav_the_error_says_how_to_get_it(clip_file, monkeypatch):
     pyav.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "av", None)

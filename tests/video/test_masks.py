@@ -6,10 +6,11 @@ import logging
 
 import pytest
 import torch
-from clips import SIZE, DrawnClip, drawn_mask, write_frame_pictures, write_mask_pictures, write_video
+from clips import SIZE, DrawnClip, drawn_frame, drawn_mask, write_frame_pictures, write_mask_pictures, write_video
 from PIL import Image
 
 from vitmatte.video.colours import Colours
+from vitmatte.video.file import VideoFile
 from vitmatte.video.masks import TensorMasks, check_first, masks_of
 from vitmatte.video.sequence import Sequence
 
@@ -30,6 +31,15 @@ def same(found, number: int) -> bool:
 def test_as_many_as_frames_go_in_order_whatever_their_numbers(tmp_path):
     masks = masks_of(write_mask_pictures(tmp_path / "m", 6, first=0), DrawnClip(6))
     assert all(same(masks.at(i), i) for i in range(6)) and masks.at(2)[1].endswith("mask.0002.png")
+
+
+def test_numbers_that_contradict_the_frames_are_told(tmp_path, caplog):
+    shot = Sequence(write_frame_pictures(tmp_path / "f", 4))
+    film = VideoFile(write_video(tmp_path / "f.mkv", [drawn_frame(i)[..., :3] for i in range(4)]))
+    for clip, first, told in ((shot, 1001, False), (shot, 1002, True), (film, 1, False), (film, 0, False)):
+        caplog.clear()
+        masks_of(write_mask_pictures(tmp_path / f"m{first}", 4, first=first), clip)
+        assert ("mask 1002 is that of frame 1001" in caplog.text) == told == bool(caplog.records)
 
 
 def test_those_of_the_whole_clip_serve_a_part_of_it(tmp_path):

@@ -128,12 +128,17 @@ def _check_names(targets: list[Target], options: argparse.Namespace) -> None:
     given = [options.clip, options.mask or options.trimap, *trimap_options.given_marks(options)]
     if options.background is not None and Path(options.background).exists():
         given.append(Path(options.background))
-    taken = {path.resolve() for path in given}
+    taken, written = {path.resolve() for path in given}, set()
     for target in targets:
         path = target.path.resolve()
         if path in taken or (is_pattern(path) and path.parent in taken):
             raise ValueError(f"{target.path} is among what is given; its result needs another name or folder")
-        taken.add(path)
+        if path in written:
+            raise ValueError(f"{target.path} is named for two results; expected a name for each")
+        written.add(path)
+    for name in ("straight", "float"):
+        if getattr(options, name) and not any(target.suffix == ".exr" for target in targets):
+            raise ValueError(f"--{name} is for OpenEXR, and no result is; name one such as cut.####.exr")
 
 
 def _rate(text: str | None) -> Fraction | None:
@@ -222,5 +227,6 @@ def _finished(options: argparse.Namespace, targets: list[Target], clip: Clip, ma
 def _summary(report: Report) -> str:
     total = sum(report.seconds.values())
     parts = ", ".join(f"{name} {100 * seconds / total:.0f} %" for name, seconds in report.seconds.items())
-    whole = f"{report.written} frames, {report.frames / total:.2f} a second ({parts})"
+    count = "1 frame" if report.written == 1 else f"{report.written} frames"
+    whole = f"{count}, {report.frames / total:.2f} a second ({parts})"
     return "; ".join([whole, *report.said()])

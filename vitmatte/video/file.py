@@ -62,7 +62,7 @@ class VideoFile(Clip):
             if first.interlaced_frame:
                 log.warning("%s: its frames are interlaced; they are taken as they are: deinterlace them first",
                             self.name)
-            total = stream.frames or _counted(container, stream)
+            total = stream.frames or self._counted(container, stream)
             self._wanted = range(total)
             start = None
             if window is not None and tuple(window) != (0, 0):
@@ -154,6 +154,17 @@ class VideoFile(Clip):
             raise ValueError(f"{self.name} has no frames from {float(start):g} s on")
         return range(found[0][0], found[-1][0] + 1), found[0][1]
 
+    def _counted(self, container: Any, stream: Any) -> int:
+        """The number of frames of a stream whose container does not tell, by its packets."""
+        container.seek(0)
+        found = sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
+        container.seek(0)
+        told, lasts = _told_seconds(container, stream), float(found / self.rate)
+        if lasts < told - max(1.0, CUT * told):
+            log.warning("%s: it says that it lasts %.1f s, and holds %d frames, %.1f s: it may be cut short", self.name,
+                        told, found, lasts)
+        return found
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
         av = pyav()
@@ -189,15 +200,19 @@ def as_seconds(value: float) -> Fraction:
 
 # Matroska and WebM count milliseconds, to which times of even rates are rounded: those within one are meant to be even.
 COARSE = Fraction(1, 1000)
+CUT = 0.05  # of its length that a file may lack, which variable rates and rounding explain
 ATTACHED = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: a cover
 
 
-def _counted(container: Any, stream: Any) -> int:
-    """The number of frames of a stream whose container does not tell, by its packets."""
-    container.seek(0)
-    found = sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
-    container.seek(0)
-    return found
+def _told_seconds(container: Any, stream: Any) -> float:
+    """How long a Matroska or WebM file says that its pictures last; 0 where it does not say."""
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        alone = len(container.streams) == 1
+        return (container.duration or 0) / 1e6 if alone else 0.0  # of many streams it is the longest's
 
 
 Turning = tuple[bool, bool, bool]  # swap rows and columns, then flip left and right, then upside down

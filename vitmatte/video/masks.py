@@ -136,10 +136,10 @@ def masks_of(path: Path, clip: Clip, *, trimaps: bool = False, carried: bool = F
         return PictureMasks({0: path}, clip.count, one=not carried, read=read)
     found = numbered_pictures(path)
     paths = list(found.values())
-    if len(found) == clip.total:
-        by_index = dict(enumerate(paths[clip.first:clip.first + clip.count]))
-    elif len(found) == clip.count:
-        by_index = dict(enumerate(paths))
+    if len(found) in (clip.total, clip.count):
+        first = clip.first if len(found) == clip.total else 0
+        by_index = dict(enumerate(paths[first:first + clip.count]))
+        _tell_of_numbers([*found][first:first + clip.count], path, clip)
     else:
         by_index = _by_number(found, path, clip)
     for one in by_index.values():
@@ -157,6 +157,16 @@ def check_first(masks: Masks, clip: Clip) -> None:
     if 0 not in masks.has:
         raise ValueError(f"{clip.name}: its first frame {clip.numbers[0]} has no mask; masks are carried on from the "
                          "first to the last: give one for it")
+
+
+def _tell_of_numbers(numbers: list[int], path: Path, clip: Clip) -> None:
+    """A warning where masks are taken in order though their numbers say otherwise. A video's frames have no numbers of
+    their own, so that masks from 0 on are as good as from 1 on."""
+    apart = {mask - frame for mask, frame in zip(numbers, clip.numbers, strict=True)}
+    if apart != {0} and not (isinstance(clip, VideoFile) and len(apart) == 1):
+        i = next(i for i, frame in enumerate(clip.numbers) if numbers[i] != frame)
+        log.warning("%s: its masks are taken in order, not by their numbers, which differ from the frames': mask %d is "
+                    "that of frame %d", path, numbers[i], clip.numbers[i])
 
 
 def _by_number(found: dict[int, Path], path: Path, clip: Clip) -> dict[int, Path]:

@@ -49,6 +49,11 @@ class Target:
         """Whether it is one file for all frames."""
         return not is_pattern(self.path) and self.path.suffix.lower() in encode.SUFFIXES
 
+    @property
+    def suffix(self) -> str:
+        """Of its file or files, in lower case."""
+        return self.path.suffix.lower() if self.is_video or is_pattern(self.path) else ".png"
+
     def picture(self, frame: ClipFrame | tuple[int, str]) -> Path:
         """The file of a frame, or of one of that number and name."""
         number, name = (frame.number, frame.name) if isinstance(frame, ClipFrame) else frame
@@ -65,7 +70,7 @@ class Target:
             encode.check_video_name(self.path, self.channels, clip.size)
             check_can_write(self.path)
             return
-        suffix = self.path.suffix.lower() if is_pattern(self.path) else ".png"
+        suffix = self.suffix
         known = MATTES if self.kind == "matte" else PICTURES
         # A folder may have a dot in its name, but nobody means cut.avi or cut.png to be one.
         if suffix not in known or (not is_pattern(self.path) and self.path.suffix and not self.path.is_dir()):
