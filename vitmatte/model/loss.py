@@ -92,9 +92,10 @@ def laplacian_difference(alphas: Tensor, labels: Tensor) -> Tensor:
 
 
 def _blur(x: Tensor, gain: float = 1.0) -> Tensor:
-    row = x.new_tensor(BINOMIAL) * gain
-    x = F.conv2d(F.pad(x, (2, 2, 0, 0), mode="reflect"), row.view(1, 1, 1, 5))
-    return F.conv2d(F.pad(x, (0, 0, 2, 2), mode="reflect"), row.view(1, 1, 5, 1))
+    from kornia.filters import filter2d_separable
+
+    row = x.new_tensor(BINOMIAL).unsqueeze(0) * gain
+    return filter2d_separable(x, row, row, border_type="reflect")
 
 
 def _enlarged(x: Tensor) -> Tensor:

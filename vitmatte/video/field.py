@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Flow:
 
 
 def sample(planes: Tensor, x: Tensor, y: Tensor, extent: tuple[float, float] | None = None) -> Tensor:
-    """Values between pixels, linear; beyond the border it goes on.
+    """Values between pixels, linear; beyond the border it goes on. As kornia's remap with align_corners, which takes
+    three times as long where points are few.
 
     Args:
         planes: [1, C, h, w].
@@ -58,12 +60,12 @@ def sample(planes: Tensor, x: Tensor, y: Tensor, extent: tuple[float, float] | N
     Returns:
         [C, *x.shape].
     """
-    from kornia.geometry.transform import remap
-
     height, width = planes.shape[-2:]
     if extent is not None and extent != (height, width):
         x, y = (x + 0.5) * (width / extent[1]) - 0.5, (y + 0.5) * (height / extent[0]) - 0.5
-    flat = remap(planes, x.reshape(1, 1, -1), y.reshape(1, 1, -1), padding_mode="border", align_corners=True)
+    sides = (x, width), (y, height)
+    places = torch.stack([place.reshape(-1) * (2 / max(side - 1, 1)) - 1 for place, side in sides], -1)
+    flat = F.grid_sample(planes, places[None, None], padding_mode="border", align_corners=True)
     return flat.view(planes.shape[1], *x.shape)
 
 

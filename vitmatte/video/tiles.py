@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -33,6 +35,13 @@ class Tiles:
         self.x = (self.column[:, None, None] * TILE + pixel).float()  # [N, 1, T]
         self.inside = ((self.y < size[0]) & (self.x < size[1])).unsqueeze(1).float()  # [N, 1, T, T]
 
+    @cached_property
+    def _between(self) -> Tensor:
+        """[T, cells of a tile + 2]: how much each pixel of a row has of each cell, and of the one before and after."""
+        count = TILE // CELL + 2
+        pixel = (torch.arange(TILE, device=self.y.device) + 0.5) / CELL + 0.5  # in cells, the first one's middle at 0
+        return (1 - (pixel[:, None] - torch.arange(count, device=self.y.device)).abs()).clamp_(min=0)
+
     def _holding(self, area: Tensor) -> Tensor:
         step = NEAR * max(round(area.shape[0] / self.size[0]), 1)
         plane = F.avg_pool2d(area[None, None].float(), min(step, *area.shape), step, ceil_mode=True)
@@ -55,8 +64,16 @@ class Tiles:
         return planes[0][:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)
 
     def dense(self, cells: Tensor) -> Tensor:
-        """[N, C, T, T]: values of cells [1, C, cells down, across], linear between their middles."""
-        return self.cut(F.interpolate(cells, size=self.padded, mode="bilinear", align_corners=False))
+        """[N, C, T, T]: values of cells [1, C, cells down, across], linear between their middles; the border goes on.
+
+        As interpolate would enlarge the whole plane, of which most tiles may not be wanted.
+        """
+        side = TILE // CELL
+        reach = torch.arange(-1, side + 1, device=cells.device)
+        rows = (self.row[:, None] * side + reach).clamp_(0, self.cells[0] - 1)
+        columns = (self.column[:, None] * side + reach).clamp_(0, self.cells[1] - 1)
+        near = cells[0][:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)  # each tile's cells and those around
+        return self._between @ near @ self._between.T
 
     def pooled(self, tiles: Tensor) -> Tensor:
         """[1, C, cells down, across]: means over the cells of tiles [N, C, T, T]; 0 where no tile is."""

@@ -12,11 +12,10 @@ from torch.nn import functional as F
 
 def blurred(layer: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """[H, W, C] filtered with [k, k] (k odd); the border is continued."""
+    from kornia.filters import filter2d
+
     x = torch.from_numpy(np.ascontiguousarray(layer)).permute(2, 0, 1).unsqueeze(0)
-    channels, reach = x.shape[1], kernel.shape[0] // 2
-    weights = torch.from_numpy(kernel).expand(channels, 1, *kernel.shape)
-    x = F.conv2d(F.pad(x, (reach,) * 4, mode="replicate"), weights, groups=channels)
-    return x[0].permute(1, 2, 0).numpy()
+    return filter2d(x, torch.from_numpy(kernel)[None], border_type="replicate")[0].permute(1, 2, 0).numpy()
 
 
 def disc(radius: float) -> np.ndarray:
