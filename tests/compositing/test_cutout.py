@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from rounding import U, gamma
 
 from vitmatte import cut_out, estimate_foreground, replace_background
-from vitmatte.compositing.blend import FITS, composite, fit, to_linear, to_srgb, without_spill
+from vitmatte.compositing.blend import FITS, composite, fit, without_spill
 from vitmatte.compositing.overlay import tint
+from vitmatte.srgb import to_linear, to_srgb
 
 pytestmark = pytest.mark.numbers
 

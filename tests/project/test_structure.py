@@ -39,7 +39,7 @@ TOP = {"vitmatte", "vitmatte.__main__"}
 ONLY_FROM_TOP = "huggingface"
 
 # Packages that are no part of every install, imported inside functions only, and where.
-OPTIONAL = {"vitmatte.export.onnx": {"onnxruntime"}, "vitmatte.video.packages": {"av"}}
+OPTIONAL = {"vitmatte.export.onnx": {"onnxruntime"}, "vitmatte.pictures.packages": {"OpenImageIO", "av"}}
 PACKAGES = {"torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock", "scipy", "kornia"}
 
 MAX_LINES = 250

@@ -13,8 +13,8 @@ import torch
 from clips import RATE, SIZE, drawn_frame, write_frame_pictures, write_video
 from PIL import Image
 
+from vitmatte.pictures.packages import pyav
 from vitmatte.video.colours import Colours
-from vitmatte.video.packages import pyav
 from vitmatte.video.read import frame_range
 from vitmatte.video.source import open_clip
 
