@@ -23,13 +23,13 @@ BITS: dict[str, tuple[Bits, ...]] = {
     ".jpeg": (8,), ".bmp": (8,),
 }
 ASSOCIATED = (*TIFF_SUFFIXES, EXR_SUFFIX)  # formats that say what their alpha is, or that are read so
-# zlib's level and strategy. Runs of equal samples alone, after the row filters, take a fraction of the time of the
-# search for repeated strings, and leave little more of a photograph: see benchmarks/results/formats.md.
-PNG_LEVELS = {"none": (0, zlib.Z_DEFAULT_STRATEGY), "fast": (1, zlib.Z_RLE), "small": (9, zlib.Z_DEFAULT_STRATEGY),
+# zlib's level and strategy. To look, after the row filters, for runs of equal samples alone takes a fraction of the
+# time of the search for repeated strings, and grain has none to find: see benchmarks/results/formats.md.
+PNG_LEVELS = {"fast": (1, zlib.Z_RLE), "none": (0, zlib.Z_DEFAULT_STRATEGY),
               **{str(level): (level, zlib.Z_DEFAULT_STRATEGY) for level in range(10)}}
 # Without a word the first.
 COMPRESSIONS: dict[str, tuple[str, ...]] = {
-    ".png": ("fast", *(name for name in PNG_LEVELS if name != "fast")),
+    ".png": tuple(PNG_LEVELS),
     ".tif": ("none", "lzw", "deflate"), ".tiff": ("none", "lzw", "deflate"),
     ".webp": ("lossy", "lossless"),
     ".exr": ("zip", "none", "rle", "zips", "piz", "dwaa", "dwab"),

@@ -106,7 +106,7 @@ def write_image(
             warning.
         premultiplied: whether colours are multiplied by alpha. OpenEXR is premultiplied without a word, in light; TIFF
             is straight without one, else premultiplied in code values, and its tag says which; others are straight.
-        compression: PNG: fast (the default), none, small, or zlib's level 0 to 9; TIFF: none (the default), lzw,
+        compression: PNG: fast (the default), none, or zlib's level 0 to 9; TIFF: none (the default), lzw,
             deflate; WebP: lossy (the default), lossless; OpenEXR: zip (the default), none, rle, zips, piz, and dwaa and
             dwab, which lose something.
 
@@ -136,7 +136,9 @@ def write_image(
         write_tiff(path, levels, premultiplied=bool(premultiplied), profile=profile, metadata=metadata,
                    compression=compression)
         return
-    how: dict[str, Any] = {"icc_profile": profile, "quality": 95}
+    how: dict[str, Any] = {"icc_profile": profile}
+    if suffix in (*JPEG_SUFFIXES, ".webp"):
+        how["quality"] = 95
     if metadata.dpi is not None:
         how["dpi"] = metadata.dpi
     if metadata.exif is not None:
