@@ -111,17 +111,21 @@ def test_premultiplied_tiff_by_hand(tmp_path, bits, top, stored):
         assert np.abs(read_photograph(tmp_path / "x.tif").image[0, 0, 0] - torch.tensor([0.5, 1, 0])).max() < 2 / top
 
 
-@pytest.mark.parametrize("suffix", [".png", pytest.param(".tif", marks=needs_openimageio)])
-def test_sixteen_bits_and_what_is_kept_beside_them(tmp_path, suffix):
+@pytest.mark.parametrize(("suffix", "bits", "compression"), [
+    (".png", 16, None), pytest.param(".tif", 16, None, marks=needs_openimageio),
+    pytest.param(".tif", 16, "lzw", marks=needs_openimageio), (".tif", 8, "lzw"), (".tif", 8, "deflate"),
+])
+def test_what_is_kept_beside_the_pixels(tmp_path, suffix, bits, compression):
     exif = Image.Exif()
     exif[0x013B], exif[0x0112], exif[0x8298] = "Ada", 1, "hers"
     exif[0x8769] = {0x829A: 0.25, 0x9003: "2020:01:02 03:04:05"}
     exif[0x8825] = {1: "N", 2: (1.0, 2.0, 3.0)}
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     path = tmp_path / f"x{suffix}"
-    write_image(path, CUTOUT, bits=16, profile=profile, metadata=Metadata((300.0, 150.0), exif.tobytes()))
-    expected = (CUTOUT.double().numpy() * 65535).round().astype(np.uint16)
-    assert (by_ffmpeg(path, "rgba64le") == expected).all()
+    write_image(path, CUTOUT, bits=bits, profile=profile, metadata=Metadata((300.0, 150.0), exif.tobytes()),
+                compression=compression)
+    if bits == 16:
+        assert (by_ffmpeg(path, "rgba64le") == (CUTOUT.double().numpy() * 65535).round()).all()
     with Image.open(path) as picture:
         picture.load()
         assert picture.mode == "RGBA" and picture.info["icc_profile"] == profile
@@ -130,7 +134,7 @@ def test_sixteen_bits_and_what_is_kept_beside_them(tmp_path, suffix):
         assert kept[0x013B] == "Ada" and kept[0x8298] == "hers" and kept.get(0x0132) is None
         assert kept.get_ifd(0x8769)[0x829A] == 0.25 and kept.get_ifd(0x8825)[2] == (1.0, 2.0, 3.0)
     photo = read_photograph(path)
-    assert photo.bits == (16 if packages.openimageio() else 8) and photo.profile == profile
+    assert photo.bits == (bits if packages.openimageio() else 8) and photo.profile == profile
     assert photo.metadata.exif is not None and round(photo.metadata.dpi[0]) == 300
 
 

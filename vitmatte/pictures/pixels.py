@@ -32,11 +32,11 @@ def write_pixels(path: Path, pixels: np.ndarray, attributes: dict[str, Any]) -> 
         spec.attribute(name, *(value if isinstance(value, tuple) else (value,)))
     output = oiio.ImageOutput.create(str(path))
     if output is None or not output.open(str(path), spec):
-        raise OSError(_told(oiio, output))
+        raise OSError(_told(oiio, output, path))
     written = output.write_image(pixels)
     said = output.geterror()
     if not output.close() or not written:
-        raise OSError(said.strip() or _told(oiio, output))
+        raise OSError(_told(oiio, output, path, said))
 
 
 def opened(path: Path) -> Any:
@@ -67,5 +67,7 @@ def pixels_of(source: Any, kind: str, *, first: int = 0, count: int | None = Non
     return np.asarray(found)
 
 
-def _told(oiio: Any, output: Any) -> str:
-    return ((output.geterror() if output is not None else "") or oiio.geterror() or "OpenImageIO could not").strip()
+def _told(oiio: Any, output: Any, path: Path, said: str = "") -> str:
+    """What OpenImageIO says, without the name of the temporary file."""
+    said = said or (output.geterror() if output is not None else "") or oiio.geterror() or "OpenImageIO could not"
+    return str(said).replace(f' "{path}"', "").strip()

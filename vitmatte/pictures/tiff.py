@@ -54,12 +54,17 @@ def write_tiff(
         attributes["ICCProfile"] = oiio.TypeDesc(f"uint8[{len(profile)}]"), np.frombuffer(profile, np.uint8)
     with whole_file(path) as temporary:
         write_pixels(temporary, np.ascontiguousarray(levels), attributes)
-        _tell(temporary, metadata or Metadata(), str(path))
+        tell_tags(temporary, metadata or Metadata(), str(path))
 
 
-def _tell(path: Path, metadata: Metadata, name: str) -> None:
-    """Gives a TIFF's first directory more tags: one at the end of the file, of the old entries and the new, takes its
-    place."""
+def tell_tags(path: Path, metadata: Metadata, name: str) -> None:
+    """Gives a TIFF resolution and EXIF: a directory at the end of the file, of the old entries and the new, takes the
+    place of its first.
+
+    Args:
+        path: the file, of one picture.
+        name: for the warning where it has no room for them.
+    """
     with path.open("r+b") as file:
         head = file.read(8)
         if head[:4] != HEAD:  # more than 4 GB have positions of 64 bits

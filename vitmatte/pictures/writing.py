@@ -17,10 +17,10 @@ from ..checks import TOLERANCE, check_plane
 from ..files import whole_file
 from .deep import sixteen_bits, write_png16
 from .exr import write_exr
-from .formats import EXR_SUFFIX, Bits, Form
+from .formats import EXR_SUFFIX, TIFF_SUFFIXES, Bits, Form
 from .metadata import Metadata
 from .profiles import converted, same_space
-from .tiff import write_tiff
+from .tiff import tell_tags, write_tiff
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -137,6 +137,11 @@ def write_image(
                    compression=compression)
         return
     how: dict[str, Any] = {"icc_profile": profile}
+    if suffix in TIFF_SUFFIXES and compression not in (None, "none"):  # Pillow's way to them drops EXIF
+        with whole_file(path) as temporary:
+            save_picture(Image.fromarray(_eight_bits(image)), temporary, form, **how)
+            tell_tags(temporary, metadata, str(path))
+        return
     if suffix in (*JPEG_SUFFIXES, ".webp"):
         how["quality"] = 95
     if metadata.dpi is not None:
