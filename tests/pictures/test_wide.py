@@ -286,12 +286,14 @@ def test_damaged_files_are_refused(tmp_path):
 
 def test_primaries_stay_with_the_light(tmp_path, caplog):
     aces = (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)
-    path = exr(tmp_path / "x.exr", planes(), chromaticities=(packages.openimageio().TypeDesc("float[8]"), aces))
+    kind = packages.openimageio().TypeDesc("float[8]")
+    path = exr(tmp_path / "x.exr", planes(), PixelAspectRatio=2.0, chromaticities=(kind, aces))
     photo = read_photograph(path)
     write_image(tmp_path / "y.exr", photo.image[0], metadata=photo.metadata)
     assert np.allclose(read_photograph(tmp_path / "y.exr").metadata.primaries, aces) and not caplog.text
     write_image(tmp_path / "y.png", photo.seen[0], metadata=photo.metadata)
     assert "the light has primaries of its own, which only .exr tells" in caplog.text
+    assert "the pixels are not square (2), which only .exr tells" in caplog.text
 
 
 def test_another_profile_is_brought_to_srgb_for_light(tmp_path, caplog):

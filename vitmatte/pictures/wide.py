@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,10 @@ def read_wide(path: str | os.PathLike[str]) -> Wide | None:
         source.close()
 
 
+@lru_cache(maxsize=4096)
 def tell_cut(name: str, kind: str | None) -> None:
-    """Says that Pillow left the upper 8 of 16 bits of a file of that kind, Pillow's name."""
+    """Says that Pillow left the upper 8 of 16 bits of a file of that kind, Pillow's name; once, for who reads it in a
+    loop."""
     lacking = kind in ("PNG", "TIFF") and openimageio() is None
     remedy = f"; reading all of them needs OpenImageIO: {INSTALL}" if lacking else ""
     log.warning("%s: its colours have 16 bits, of which 8 are read%s", name, remedy)
@@ -117,8 +120,11 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
         if file.read(len(EXR_HEAD)) != EXR_HEAD:
             return None
     needed_openimageio("OpenEXR files")
-    spec = opened(Path(path)).spec()
-    return spec.full_width, spec.full_height
+    source = opened(Path(path))
+    try:
+        return source.spec().full_width, source.spec().full_height
+    finally:
+        source.close()
 
 
 def _sixteen_bits(source: Any, path: str | os.PathLike[str]) -> Wide | None:

@@ -124,7 +124,7 @@ def write_image(
         write_exr(path, _in_srgb(path, image, profile), half=bits != "float", premultiplied=premultiplied is not False,
                   compression=compression or "zip", metadata=metadata)
         return
-    _tell_clipped(path, image[..., :3], metadata)
+    _tell_lost(path, image[..., :3], metadata)
     if suffix == ".png" and bits == 16:
         write_png16(path, image, profile=profile, metadata=metadata, compression=compression)
         return
@@ -167,12 +167,14 @@ def _in_srgb(path: str | os.PathLike[str], image: Tensor, profile: bytes | None)
     return torch.cat([converted(image[..., :3], profile, None), image[..., 3:]], dim=-1)
 
 
-def _tell_clipped(path: str | os.PathLike[str], colours: Tensor, metadata: Metadata) -> None:
+def _tell_lost(path: str | os.PathLike[str], colours: Tensor, metadata: Metadata) -> None:
     low, high = (float(value) for value in torch.aminmax(colours.detach()))
     if low < -TOLERANCE or high > 1 + TOLERANCE:
         share = float(((colours < -TOLERANCE) | (colours > 1 + TOLERANCE)).any(-1).float().mean())
         log.warning("%s: %.1f %% of the pixels are darker than black or brighter than white (%g to %g) and are "
                     "clipped; write .exr to keep them", path, 100 * share, low, high)
+    if metadata.pixel_aspect != 1:
+        log.warning("%s: the pixels are not square (%g), which only .exr tells", path, metadata.pixel_aspect)
     if metadata.primaries is not None:
         log.warning("%s: the light has primaries of its own, which only .exr tells; read as sRGB its colours are wrong",
                     path)
