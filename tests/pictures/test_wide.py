@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import struct
 import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
-from profiles import display_p3
+from profiles import display_p3, scanner
 from stored import png, tiff
 
 from vitmatte.pictures import packages
@@ -79,6 +80,19 @@ def test_png_keeps_sixteen_bits(tmp_path, levels, colour):
     if colour != 2:
         assert torch.equal(read_cutout(path)[0, ..., 3], scaled(ALPHA)[..., 0])
         assert torch.equal(read_mask(path)[0], scaled(ALPHA)[..., 0])
+
+
+@pytest.mark.parametrize("chunk", [
+    (b"gAMA", struct.pack(">I", 100000)), (b"gAMA", struct.pack(">I", 45455)), (b"sBIT", bytes([12, 12, 12])),
+    (b"bKGD", bytes(6)), (b"tRNS", RGB[0, 0].astype(">u2").tobytes()),
+], ids=lambda chunk: chunk[0].decode())
+def test_nothing_beside_the_pixels_of_a_png_changes_them(tmp_path, chunk):
+    (tmp_path / "x.png").write_bytes(png(RGB, 2, (chunk,)))
+    assert torch.equal(read_photograph(tmp_path / "x.png").image[0], scaled(RGB))
+    cutout = read_cutout(tmp_path / "x.png")[0]
+    assert cutout.shape[-1] == (4 if chunk[0] == b"tRNS" else 3)
+    if chunk[0] == b"tRNS":  # the colour that is transparent
+        assert cutout[0, 0, 3] == 0 and cutout[1:, :, 3].min() == 1
 
 
 @pytest.mark.parametrize("how", [
@@ -156,6 +170,13 @@ def test_profiles_of_sixteen_bits(tmp_path, caplog):
     photo = read_photograph(tmp_path / "x.png")
     assert photo.profile is None and photo.bits == 16 and torch.equal(photo.image[0], scaled(RGB))
     assert "colour profile cannot be read" in caplog.text
+    write_image(tmp_path / "p3.png", scaled(RGB), bits=16, profile=display_p3())
+    photo = read_photograph(tmp_path / "p3.png")
+    assert photo.profile == display_p3() and torch.equal(photo.image[0], scaled(RGB))
+    caplog.clear()
+    write_image(tmp_path / "s.tif", scaled(RGB), bits=16, profile=scanner())  # leads one way, by 8 bits
+    photo = read_photograph(tmp_path / "s.tif")
+    assert photo.profile is None and photo.bits == 8 and "have 16 bits, of which 8 are read" in caplog.text
 
 
 def test_light_gets_srgbs_transfer_and_is_not_clipped(tmp_path):

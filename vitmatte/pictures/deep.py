@@ -7,6 +7,7 @@ import struct
 import zlib
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..files import whole_file
@@ -19,11 +20,16 @@ SUB = 1  # the filter of every row: each sample less that of the pixel on its le
 METRE = 0.0254  # inches are so many
 EXIF_HEAD = b"Exif\0\0"
 MEMORY_LEVEL = 9
+ROWS = 256  # that are brought to levels at once, in double precision
 
 
 def sixteen_bits(picture: Tensor) -> np.ndarray:
     """Values in 0..1 as uint16, the nearest; those beyond are 0 or 65535."""
-    return (picture.detach().cpu().double().clamp(0, 1) * 65535).round().numpy().astype(np.uint16)
+    found = np.empty(picture.shape, np.uint16)
+    for first in range(0, len(picture), ROWS):
+        rows = picture[first:first + ROWS].detach().cpu().to(torch.float64, copy=True)
+        found[first:first + ROWS] = rows.clamp_(0, 1).mul_(65535).round_().numpy()
+    return found
 
 
 def write_png16(
