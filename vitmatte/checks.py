@@ -117,15 +117,19 @@ def check_plane(plane: Tensor, name: str) -> Tensor:
     return plane
 
 
-def check_image(image: Tensor, name: str = "image", *, channels: int = 3) -> None:
+def check_image(image: Tensor, name: str = "image", *, channels: int = 3, high_range: bool = False) -> None:
     """Raises TypeError or ValueError unless `image` is a tensor [B, H, W, 3 or 4] with at least one pixel, floating
-    point, and its first `channels` around 0..1."""
+    point, and its first `channels` around 0..1, or of a high range finite."""
     check_tensor(image, name)
     if image.ndim != 4 or image.shape[-1] not in (3, 4):
         raise ValueError(f"{name} has shape {list(image.shape)}; expected [batch, height, width, 3 or 4]")
     if image.numel() == 0:
         raise ValueError(f"{name} has shape {list(image.shape)}: it is empty")
     _check_type(image, name)
+    if high_range:
+        if not bool(image[..., :channels].isfinite().all()):
+            raise ValueError(f"{name} has values that are not finite (NaN or infinite)")
+        return
     _overshoots(image[..., :channels], name, "divide 8-bit values by 255, tone-map high dynamic range first")
 
 
@@ -158,10 +162,10 @@ def is_load_image_mask(plane: Any) -> bool:
     return tuple(plane.shape[-2:]) == LOAD_IMAGE_SIZE and bool(plane.min() == plane.max())
 
 
-def check_picture(image: Tensor, plane: Tensor, name: str) -> Tensor:
+def check_picture(image: Tensor, plane: Tensor, name: str, *, high_range: bool = False) -> Tensor:
     """The plane as [B, H, W], clamped to 0..1; TypeError or ValueError unless image [B, H, W, 3 or 4] and plane
-    [B, H, W] or [H, W], both around 0..1, fit each other."""
-    check_image(image)
+    [B, H, W] or [H, W], both around 0..1 (the image finite, if of a high range), fit each other."""
+    check_image(image, high_range=high_range)
     plane = check_plane(plane, name)
     plane = plane.unsqueeze(0) if plane.ndim == 2 else plane
     if image.shape[1:3] != plane.shape[1:]:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from rounding import U, gamma
 
 from vitmatte import cut_out, estimate_foreground, replace_background
-from vitmatte.compositing.blend import FITS, composite, fit, to_linear, to_srgb, without_spill
+from vitmatte.compositing.blend import FITS, composite, fit, without_spill
 from vitmatte.compositing.overlay import tint
+from vitmatte.srgb import to_linear, to_srgb
 
 pytestmark = pytest.mark.numbers
 
@@ -129,3 +130,28 @@ def test_tints_tell_the_areas_apart():
     shown = tint(torch.full((1, 1, 3, 3), 0.5), trimap)[0, 0]
     assert shown[0].argmax() == 2 and shown[2].argmax() == 1 and shown[1, 2] < shown[1, 0] - 0.1
     assert tint(torch.rand(2, 1, 3, 4), trimap).shape == (2, 1, 3, 3)
+
+
+@pytest.mark.parametrize("low_high", [(0.0, 40.0), (-0.3, 1.0), (-0.3, 7.5)])
+def test_high_range_is_the_same_in_another_scale(low_high):
+    """The estimate is that of the picture brought into 0..1, and the picture's own values stay where alpha is 1."""
+    low, high = low_high
+    bright = IMAGE * (high - low) + low
+    bright[:, 0, 0], bright[:, 0, 1] = low, high
+    alpha = torch.where(ALPHA < 0.3, 1.0, ALPHA)
+    found = cut_out(bright, alpha, high_range=True)
+    plain = cut_out((bright - low) / (high - low), alpha)
+    assert torch.equal(found[..., 3], plain[..., 3])
+    assert (found[..., :3] - (plain[..., :3] * (high - low) + low)).abs().max() < 1e-5 * (high - low)
+    own = alpha == 1
+    assert torch.equal(found[..., :3][own], bright[own])
+    assert torch.equal(cut_out(bright, alpha, estimate=False, high_range=True)[..., :3], bright)
+    scene = torch.tensor([0.1, 0.2, 0.3])
+    new = replace_background(bright, alpha, scene, linear=True, high_range=True)
+    assert (new[own] - bright[own]).abs().max() < 1e-4 * high
+    if high > 2:
+        with pytest.raises(ValueError, match="tone-map high dynamic range first"):
+            cut_out(bright, alpha)
+    bright[0, 5, 5, 1] = torch.nan
+    with pytest.raises(ValueError, match="not finite"):
+        cut_out(bright, alpha, high_range=True)

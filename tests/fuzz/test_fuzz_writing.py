@@ -23,6 +23,7 @@ from test_fuzz_configs import NETS
 from vitmatte import VitMatteImageProcessor, load_net
 from vitmatte.cli import main as cli
 from vitmatte.pictures import reading, writing
+from vitmatte.pictures.packages import openimageio
 from vitmatte.training import state
 from vitmatte.training.publish import publish
 from vitmatte.training.recipe import Recipe, Source
@@ -46,6 +47,9 @@ WRITERS = {
     "trimap.png": lambda path: writing.write_trimap(path, TRIMAP),
     "trimap.bmp": lambda path: writing.write_trimap(path, TRIMAP),
     **{f"cutout{suffix}": lambda path: writing.write_image(path, CUTOUT) for suffix in (".png", ".webp", ".tiff")},
+    **({"cutout.exr": lambda path: writing.write_image(path, CUTOUT),
+        "deep.tif": lambda path: writing.write_image(path, CUTOUT, bits=16)} if openimageio() else {}),
+    "deep.png": lambda path: writing.write_image(path, CUTOUT, bits=16),
     "picture.jpg": lambda path: writing.write_image(path, CUTOUT[..., :3], profile=b"x" * 300),
     "config.json": lambda path: NET.save_pretrained(path.parent),
     "model.safetensors": lambda path: NET.save_pretrained(path.parent),

@@ -12,9 +12,9 @@ import pytest
 import torch
 from clips import RATE, drawn_frame, drawn_mask, heard, seen, write_video
 
+from vitmatte.pictures.packages import pyav
 from vitmatte.video.colours import Colours
 from vitmatte.video.file import VideoFile
-from vitmatte.video.packages import pyav
 from vitmatte.video.steady import Steady
 
 pytest.importorskip("av")
@@ -143,12 +143,12 @@ def test_cancel_leaves_no_file(model, video, monkeypatch):
 
 def test_without_pyav_only_the_node_fails(model, video, monkeypatch):
     pyav.cache_clear()
-    sys.modules[f"{pack.NAME}.vitmatte.video.packages"].pyav.cache_clear()
+    sys.modules[f"{pack.NAME}.vitmatte.pictures.packages"].pyav.cache_clear()
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(RuntimeError, match="PyAV, which is not installed"):
         made(model, video, mask=MASKS)
     monkeypatch.undo()
-    sys.modules[f"{pack.NAME}.vitmatte.video.packages"].pyav.cache_clear()
+    sys.modules[f"{pack.NAME}.vitmatte.pictures.packages"].pyav.cache_clear()
 
 
 def test_steady_mattes_are_those_of_the_library():

@@ -83,7 +83,7 @@ def test_a_trimap_is_its_brightness(found, content):
     (tiff(row(0, 128, 255, kind=np.int16)), "0 to 255.*32767 for white"),
     (tiff(row(0, 64, 127, kind=np.int8)), "signed values of 8 bits"),
     (tiff(np.array([[0, 1, 2]], np.float32)), "from 0 to 2"), (tiff(np.array([[0, 1 / 255]], np.float32)), "scale"),
-    (png(np.repeat(row(0, 128, 255, kind=np.uint16)[..., None], 3, 2), 2), "below 256 of 65535"),
+    (png(np.repeat(row(0, 128, 255, kind=np.uint16)[..., None], 3, 2), 2), "(below 256 of|from 0 to 255, .*) 65535"),
 ])
 def test_what_is_no_trimap_for_certain(found, content, said):
     with pytest.raises(ValueError, match=rf"picture\.png cannot be read as a trimap: .*{said}"):
@@ -114,7 +114,8 @@ def test_masks(found, content, expected):
     (palette((0, 0, 0), (128, 0, 0), (0, 0, 128)), "colours and nothing white"),
     (grey(0, 1, 1), "from 0 to 1, .*255 for white"), (grey(0, 20, 40), "from 0 to 40"),
     (png(row(0, 255, kind=np.uint16), 0), "from 0 to 255, .*65535 for white"),
-    (rgba((9, 9, 9, 1), CLEAR, CLEAR), "from 0 to 1"), (png(np.array([[(255, 255), (255, 0)]], np.uint16), 4), "below"),
+    (rgba((9, 9, 9, 1), CLEAR, CLEAR), "from 0 to 1"),
+    (png(np.array([[(255, 255), (255, 0)]], np.uint16), 4), "(below|from 0 to 255)"),
 ])
 def test_what_is_no_mask_for_certain(found, content, said):
     with pytest.raises(ValueError, match=rf"picture\.png cannot be read as a mask: .*{said}"):

@@ -39,7 +39,7 @@ TOP = {"vitmatte", "vitmatte.__main__"}
 ONLY_FROM_TOP = "huggingface"
 
 # Packages that are no part of every install, imported inside functions only, and where.
-OPTIONAL = {"vitmatte.export.onnx": {"onnxruntime"}, "vitmatte.video.packages": {"av"}}
+OPTIONAL = {"vitmatte.export.onnx": {"onnxruntime"}, "vitmatte.pictures.packages": {"OpenImageIO", "av"}}
 PACKAGES = {"torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock", "scipy", "kornia"}
 
 MAX_LINES = 250
@@ -154,7 +154,8 @@ def test_one_file_talks_to_comfyuis_memory_management():
 def test_the_library_runs_without_comfyui():
     code = ("import sys, vitmatte, vitmatte.cli.main; strange = [m for m in sys.modules if m.split('.')[0] in "
             "('comfy', 'comfy_api', 'folder_paths', 'nodes', 'transformers', 'cv2', 'kornia', 'scipy', "
-            "'huggingface_hub', 'safetensors', 'onnx', 'onnxscript', 'onnxruntime')]; print(strange)")
+            "'huggingface_hub', 'safetensors', 'av', 'OpenImageIO', 'onnx', 'onnxscript', 'onnxruntime')]; "
+            "print(strange)")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -13,8 +13,9 @@ import torch
 from clips import RATE, SIZE, drawn_frame, write_frame_pictures, write_video
 from PIL import Image
 
+from vitmatte.pictures.exr import write_exr
+from vitmatte.pictures.packages import openimageio, pyav
 from vitmatte.video.colours import Colours
-from vitmatte.video.packages import pyav
 from vitmatte.video.read import frame_range
 from vitmatte.video.source import open_clip
 
@@ -159,3 +160,20 @@ def test_ranges_are_read(text, found):
 def test_other_ranges_are_refused(text):
     with pytest.raises(ValueError, match="frames is"):
         frame_range(text)
+
+
+def test_pictures_of_light(tmp_path, caplog):
+    """OpenEXR frames come with sRGB's transfer; what is beyond white is clipped, and said of the clip."""
+    if openimageio() is None:
+        pytest.skip("no OpenImageIO")
+    frame = torch.rand(12, 16, 3)
+    for number in (1, 2):
+        write_exr(tmp_path / f"p.{number:04}.exr", frame)
+    clip = open_clip(tmp_path / "p.####.exr")
+    assert clip.size == (12, 16) and clip.count == 2
+    for found in clip.frames():
+        assert (found.image - frame).abs().max() < 1e-3
+    assert not caplog.text
+    write_exr(tmp_path / "p.0002.exr", frame + 1)
+    assert [found.image.max() for found in clip.frames()][1] == 1
+    assert f"{tmp_path / 'p.####.exr'}: its light is darker than black or brighter than white" in caplog.text

@@ -11,10 +11,10 @@ import torch
 from clips import RATE, SIZE, DrawnClip, drawn_frame, heard, seen, write_video
 from PIL import Image
 
+from vitmatte.pictures.packages import check_encoder
 from vitmatte.video import encode
 from vitmatte.video.colours import Colours
 from vitmatte.video.file import VideoFile
-from vitmatte.video.packages import check_encoder
 from vitmatte.video.tensors import TensorClip
 from vitmatte.video.write import Target, is_done, writers
 

@@ -30,18 +30,25 @@ class Job:
         return [path for path in (self.output, self.alpha) if path is not None]
 
 
-def jobs_of(photo: Path, guide: Path, output: Path, alpha: Path | None, others: Iterable[Path] = ()) -> list[Job]:
+def _png(_: Path) -> tuple[str, str]:
+    return ".png", ".png"
+
+
+def jobs_of(photo: Path, guide: Path, output: Path, alpha: Path | None, others: Iterable[Path] = (),
+            suffixes: Callable[[Path], tuple[str, str]] = _png) -> list[Job]:
     """One job for a file, or one for each picture of a folder, whose guide has the same name up to the suffix (see
     `pairing`). What of the folder is no picture that is read, is said.
 
     Args:
         others: files that are read besides photographs and guides.
+        suffixes: how the names of a folder's results end, by the photograph: that of the output, and of alpha.
 
     Raises:
         FileNotFoundError, ValueError: nothing there, a picture without its guide, or results that would take the place
             of each other or of what they are made from; before any work is done.
     """
-    jobs = _of_folder(photo, guide, output, alpha) if photo.is_dir() else [_of_file(photo, guide, output, alpha)]
+    jobs = (_of_folder(photo, guide, output, alpha, suffixes) if photo.is_dir()
+            else [_of_file(photo, guide, output, alpha)])
     given = {path.resolve() for job in jobs for path in (job.photo, job.guide)} | {path.resolve() for path in others}
     for job in jobs:
         for path in job.results:
@@ -65,7 +72,8 @@ def _of_file(photo: Path, guide: Path, output: Path, alpha: Path | None) -> Job:
     return Job(photo, guide, output, alpha)
 
 
-def _of_folder(photo: Path, guide: Path, output: Path, alpha: Path | None) -> list[Job]:
+def _of_folder(photo: Path, guide: Path, output: Path, alpha: Path | None,
+               suffixes: Callable[[Path], tuple[str, str]]) -> list[Job]:
     for folder in (guide, output, alpha):
         if folder is not None and folder.is_file():
             raise ValueError(f"{photo} is a folder, but {folder} is a file; give folders for all, or files for all")
@@ -77,8 +85,11 @@ def _of_folder(photo: Path, guide: Path, output: Path, alpha: Path | None) -> li
     others = [name for name in left_out_of(photo) if (photo / name).resolve() not in ours]
     if others:
         tell(f"left out of {photo}, since they are no pictures that are read: {', '.join(others)}")
-    return [Job(path, guides[stem], output / f"{stem}.png", alpha and alpha / f"{stem}.png")
-            for stem, path in photos.items()]
+    found = []
+    for stem, path in photos.items():
+        of_output, of_alpha = suffixes(path)
+        found.append(Job(path, guides[stem], output / f"{stem}{of_output}", alpha and alpha / f"{stem}{of_alpha}"))
+    return found
 
 
 def check_results(jobs: list[Job], check_output: Callable[[Job], None], check_alpha: Callable[[Path], None]) -> None:

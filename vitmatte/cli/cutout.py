@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from ..compositing.cutout import cut_out, replace_background
 from ..inference.matting import matte
 from ..inference.model import MattingModel
 from ..inference.planning import MemoryLimitError
+from ..pictures.formats import Form
 from ..pictures.metadata import Metadata
 from ..pictures.profiles import converted
-from ..pictures.reading import Photograph, read_photograph, read_size, read_trimap
+from ..pictures.reading import Photograph, read_photograph, read_size, read_trimap, tell_clipped
 from ..pictures.writing import (
     check_image_name,
     check_matte_name,
@@ -26,7 +28,7 @@ from ..pictures.writing import (
     write_image,
     write_matte,
 )
-from . import look_options, model_options, trimap_options
+from . import format_options, look_options, model_options, trimap_options
 from .batch import Job, add_skipping, check_results, jobs_of, run_jobs, without_existing
 from .told import warnings_of
 
@@ -42,9 +44,10 @@ def register(commands: Any) -> argparse.ArgumentParser:
     given.add_argument("--mask", type=Path, help="rough mask, white = subject (a folder: files of the photos' names)")
     given.add_argument("--trimap", type=Path, help="trimap: black, grey = unknown, white (or a folder)")
     cutout.add_argument("-o", "--output", type=Path, required=True, help="the cut-out, with transparency (or a folder)")
-    cutout.add_argument("--alpha", type=Path, help="also write the matte, 16-bit grey PNG (or a folder)")
+    cutout.add_argument("--alpha", type=Path, help="also write the matte: 16-bit PNG or TIFF, or OpenEXR (or a folder)")
     cutout.add_argument("--background", metavar="FILE|COLOUR",
                         help="composite on a picture or a colour (#RRGGBB, #RGB or a name) instead of transparency")
+    format_options.add(cutout)
     look_options.add(cutout, "photograph")
     trimap_options.add(cutout)
     add_skipping(cutout)
@@ -54,10 +57,14 @@ def register(commands: Any) -> argparse.ArgumentParser:
 
 def _cutout(options: argparse.Namespace) -> int:
     model_options.check(options)
-    jobs = jobs_of(options.photo, options.mask or options.trimap, options.output, options.alpha, _others(options))
+    form = format_options.form_of(options)
+    jobs = jobs_of(options.photo, options.mask or options.trimap, options.output, options.alpha, _others(options),
+                   format_options.suffixes_of(options))
+    format_options.check(options, [job.output for job in jobs], folder=options.photo.is_dir())
     marked = trimap_options.marks_of(options, [job.guide for job in jobs]) if options.mask else {}
     backdrop = _backdrop(options.background)
-    check_results(jobs, lambda job: _check_cutout(job, transparent=backdrop is None), check_matte_name)
+    check_results(jobs, lambda job: _check_cutout(job, form, transparent=backdrop is None),
+                  lambda path: check_matte_name(path, form.of_matte(path)))
     if options.skip_existing and not (jobs := without_existing(jobs)):
         return 0
     model = model_options.loaded(options)
@@ -67,7 +74,7 @@ def _cutout(options: argparse.Namespace) -> int:
             photo = read_photograph(job.photo)
         with warnings_of(job.guide):
             if options.mask:
-                trimap = trimap_options.trimap_of(options, job.guide, photo.image, marked[job.guide])
+                trimap = trimap_options.trimap_of(options, job.guide, photo.seen, marked[job.guide])
             else:
                 trimap = read_trimap(job.guide)
                 if bool(trimap.min() == trimap.max()) and float(trimap.min()) in (0.0, 1.0):
@@ -88,22 +95,25 @@ def _one_cutout(job: Job, model: MattingModel, photo: Photograph, trimap: Tensor
             def show(done: int, steps: int) -> None:
                 bar.update(done / steps - bar.n)
 
-            alpha = matte(model, photo.image, trimap, **model_options.of_matte(options), on_progress=show)
+            alpha = matte(model, photo.seen, trimap, **model_options.of_matte(options), on_progress=show)
     except MemoryLimitError as error:
         raise model_options.too_little(options, str(job.photo), error) from error
     except ValueError as error:
         raise ValueError(f"{job.photo} with {job.guide}: {error}") from error
     estimate = options.colours == "estimated"
     if backdrop is None:
-        result = cut_out(photo.image, alpha, estimate=estimate, despill=options.despill)
+        result = cut_out(photo.image, alpha, estimate=estimate, despill=options.despill, high_range=photo.is_light)
     else:
         behind = converted(backdrop.image, backdrop.profile, photo.profile)  # to the space of what is written
         result = replace_background(photo.image, alpha, behind, fit=options.fit, linear=options.linear,
-                                    estimate=estimate, despill=options.despill)
-    write_image(job.output, result[0], profile=photo.profile, metadata=photo.metadata)
+                                    estimate=estimate, despill=options.despill, high_range=photo.is_light)
+    form = format_options.form_of(options)
+    write_image(job.output, result[0], profile=photo.profile, metadata=photo.metadata,
+                **form.of(job.output, photo.bits).chosen())
     print(job.output, flush=True)
     if job.alpha is not None:
-        write_matte(job.alpha, alpha[0])
+        of_matte = form.of_matte(job.alpha)
+        write_matte(job.alpha, alpha[0], bits=of_matte.bits, compression=of_matte.compression, metadata=photo.metadata)
         print(job.alpha, flush=True)
 
 
@@ -113,10 +123,10 @@ def _others(options: argparse.Namespace) -> list[Path]:
     return background + trimap_options.given_marks(options)
 
 
-def _check_cutout(job: Job, *, transparent: bool) -> None:
+def _check_cutout(job: Job, form: Form, *, transparent: bool) -> None:
     """Raises ValueError unless the format of its name can hold a cut-out of the photograph's size."""
     size = read_size(job.photo) if has_max_side(job.output) else None
-    check_image_name(job.output, transparent=transparent, size=size)
+    check_image_name(job.output, transparent=transparent, size=size, form=form)
 
 
 def _backdrop(given: str | None) -> Photograph | None:
@@ -129,4 +139,7 @@ def _backdrop(given: str | None) -> Photograph | None:
         except ValueError:
             if given.startswith("#"):
                 raise
-    return read_photograph(given)
+    photo = read_photograph(given)
+    if photo.is_light:
+        tell_clipped(given, photo.image)
+    return replace(photo, image=photo.seen)

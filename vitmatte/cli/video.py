@@ -16,7 +16,7 @@ from ..inference.matting import matte
 from ..inference.model import MattingModel
 from ..inference.planning import MemoryLimitError
 from ..pictures.profiles import converted
-from ..pictures.reading import read_photograph, suffixes
+from ..pictures.reading import read_photograph, suffixes, tell_clipped
 from ..steps import STEPS, Step
 from ..video.backdrop import Look, MovingBackground
 from ..video.carry import Carry
@@ -196,7 +196,9 @@ def _look(options: argparse.Namespace, clip: Clip) -> Look:
         path = Path(given)
         if path.is_file() and path.suffix.lower() in suffixes():
             photo = read_photograph(path)
-            behind = converted(photo.image, photo.profile, clip.profile)
+            if photo.is_light:
+                tell_clipped(path, photo.image)
+            behind = converted(photo.seen, photo.profile, clip.profile)
         elif path.exists() or (is_pattern(path) and not given.startswith("#")):
             behind = MovingBackground(open_clip(path, rate=clip.rate if path.is_dir() or is_pattern(path) else None),
                                       clip.profile)

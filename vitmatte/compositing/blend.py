@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..checks import check_choice
+from ..srgb import to_linear, to_srgb
 from ..steps import Step, ignore
 
 Fit = Literal["cover", "contain", "stretch", "tile"]
@@ -59,16 +60,6 @@ def without_spill(foreground: Tensor, screen: Screen) -> Tensor:
     others = torch.maximum(*(planes[i] for i in range(3) if i != spilled))
     planes[spilled] = torch.minimum(planes[spilled], others)
     return torch.stack(planes, dim=-1)
-
-
-def to_linear(srgb: Tensor) -> Tensor:
-    """sRGB code values in 0..1 to light in 0..1 (IEC 61966-2-1)."""
-    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055).clamp_min(0) ** 2.4)
-
-
-def to_srgb(light: Tensor) -> Tensor:
-    """Light in 0..1 to sRGB code values in 0..1 (IEC 61966-2-1)."""
-    return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(0) ** (1 / 2.4) - 0.055)
 
 
 def fit(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_choice, check_image, check_picture, check_tensor
-from ..steps import Step, of_frame, part, strips
+from ..steps import Step, ignore, of_frame, part, strips
 from .blend import SCREENS, Fit, Screen, composite, without_spill
 from .blend import fit as fitted
 from .foreground import estimate_frame
@@ -21,6 +21,7 @@ def cut_out(
     *,
     estimate: bool = True,
     despill: Screen = "none",
+    high_range: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
     check_interrupt: Callable[[], None] | None = None,
 ) -> Tensor:
@@ -35,6 +36,8 @@ def cut_out(
             picture's colours.
         despill: take the light of a "green" or "blue" screen from the subject, also where it is opaque
             (`without_spill`); what is that colour by itself turns greyer.
+        high_range: the image's values may be beyond 0..1 without limit, as those of OpenEXR's light in sRGB's transfer,
+            and are kept.
         on_progress: called with (steps done, steps in all), also within a frame.
         check_interrupt: called as often; what it raises ends the call.
 
@@ -44,9 +47,10 @@ def cut_out(
     Raises:
         TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
     """
-    alpha = check_picture(image, alpha, "alpha")
+    alpha = check_picture(image, alpha, "alpha", high_range=high_range)
     result = image.new_empty(max(len(image), len(alpha)), *image.shape[1:3], 4, dtype=torch.float32)
-    for i, colours, share, step in _frames(image, alpha, len(result), estimate, despill, on_progress, check_interrupt):
+    for i, colours, share, step in _frames(image, alpha, len(result), estimate, despill, high_range, on_progress,
+                                           check_interrupt):
         for rows in strips(len(share), step):
             result[i, rows, :, :3] = colours[rows]
             result[i, rows, :, 3] = share[rows]
@@ -64,13 +68,14 @@ def replace_background(
     linear: bool = False,
     estimate: bool = True,
     despill: Screen = "none",
+    high_range: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
     check_interrupt: Callable[[], None] | None = None,
 ) -> Tensor:
     """The subject before another background.
 
     Args:
-        image, alpha, estimate, despill, on_progress, check_interrupt: as for `cut_out`.
+        image, alpha, estimate, despill, high_range, on_progress, check_interrupt: as for `cut_out`.
         background: a colour [3 or 4], or pictures [B, h, w, 3 or 4] of any size, as many as images, or one for all, or
             many for one image; floating point in 0..1 with overshoot as of image, and a fourth channel is straight
             alpha.
@@ -84,7 +89,7 @@ def replace_background(
     Raises:
         TypeError: for what is no dense tensor. ValueError: for other shapes, sizes, counts, types or ranges.
     """
-    alpha = check_picture(image, alpha, "alpha")
+    alpha = check_picture(image, alpha, "alpha", high_range=high_range)
     behind = _as_picture(background, "background")
     if fill is not None:
         filled = _as_picture(fill, "fill")
@@ -100,7 +105,8 @@ def replace_background(
     height, width = image.shape[1:3]
     result = image.new_empty(frames, height, width, behind.shape[-1], dtype=torch.float32)
     scene: Tensor | None = None
-    for i, colours, share, step in _frames(image, alpha, frames, estimate, despill, on_progress, check_interrupt):
+    for i, colours, share, step in _frames(image, alpha, frames, estimate, despill, high_range, on_progress,
+                                           check_interrupt):
         if scene is None or len(behind) > 1:
             scene = behind[i % len(behind)][None].to(image.device, torch.float32).contiguous()
             if background.ndim == 4:
@@ -138,6 +144,7 @@ def _frames(
     frames: int,
     estimate: bool,
     despill: Screen,
+    high_range: bool,
     on_progress: Callable[[int, int], None] | None,
     check_interrupt: Callable[[], None] | None,
 ) -> Iterator[tuple[int, Tensor, Tensor, Step]]:
@@ -154,7 +161,23 @@ def _frames(
             colours = image.new_empty(*image.shape[1:3], 3, dtype=torch.float32)
             picture = image[i % len(image), ..., :3]
             if estimate:
-                estimate_frame(picture, share, colours, step=part(step, 0, 0.7))
+                if high_range:
+                    _estimate_beyond(picture.float(), share, colours, part(step, 0, 0.7))
+                else:
+                    estimate_frame(picture, share, colours, step=part(step, 0, 0.7))
             for rows in strips(len(share), part(step, 0.7, 0.8)):
                 colours[rows] = without_spill(colours[rows] if estimate else picture[rows].float(), despill)
         yield i, colours, share, part(step, 0.8, 1)
+
+
+def _estimate_beyond(picture: Tensor, share: Tensor, colours: Tensor, step: Step) -> None:
+    """`estimate_frame` of a picture whose values are beyond 0..1.
+
+    They are brought into 0..1, where the estimate keeps its colours, and back: F and B of a I + b are a F + b and
+    a B + b. Where alpha is 1 the picture's own values stay.
+    """
+    low, high = (float(value) for value in torch.aminmax(picture))
+    low, high = min(low, 0.0), max(high, 1.0)
+    estimate_frame((picture - low) / (high - low), share, colours, step=step)
+    for rows in strips(len(share), ignore):
+        torch.where(share[rows, :, None] == 1, picture[rows], colours[rows] * (high - low) + low, out=colours[rows])

@@ -27,10 +27,19 @@ MAX_DPI = 65535  # of JPEG
 
 @dataclass(frozen=True)
 class Metadata:
-    """dpi: (horizontal, vertical) dots per inch. exif: an EXIF block for an upright picture, with "Exif" before it."""
+    """What is kept of a picture's file besides its pixels.
+
+    Attributes:
+        dpi: (horizontal, vertical) dots per inch.
+        exif: an EXIF block for an upright picture, with "Exif" before it.
+        primaries: of OpenEXR's light: x and y of red, green, blue and white; None for those of sRGB.
+        pixel_aspect: of OpenEXR: width of a pixel by its height.
+    """
 
     dpi: tuple[float, float] | None = None
     exif: bytes | None = None
+    primaries: tuple[float, ...] | None = None
+    pixel_aspect: float = 1.0
 
 
 def metadata_of(picture: Image, name: str) -> Metadata:

@@ -2,8 +2,7 @@
 
 A mask or a matte is the alpha channel of a cut-out; of a picture without transparency it is the brightness. A trimap
 is its brightness, on black where it is transparent. What could be read in two ways, and values that belong to another
-scale (labels 0, 1, 2, or 0..255 in 16 bits), are refused. All that is judged here is a picture that Pillow decoded;
-`reading` opens the files and names them.
+scale (labels 0, 1, 2, or 0..255 in 16 bits), are refused. `reading` opens the files and names them.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 FAINT = 1 / 16  # a plane without anything brighter is of another scale: labels, 0..255 or 12 bits in 16
 DIM, LABELS = 1 / 4, 8  # nor is one whose few levels all lie below a quarter
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue in brightness (ITU-R BT.601), as Pillow has them
 COLOURED = 32  # 8-bit levels between a pixel's channels; lossy formats leave greys within a few
 
 
@@ -40,9 +40,8 @@ class Layers:
         return self.alpha is None or bool(self.alpha.min() >= 1 - TOLERANCE)
 
 
-def mask_of(picture: Image, stored: Stored) -> np.ndarray:
+def mask_of(layers: Layers, stored: Stored) -> np.ndarray:
     """A mask or matte: float32, 1 = white or opaque. Raises ValueError for what is ambiguous or of another scale."""
-    layers = _layers(picture, stored)
     if layers.alpha is None or layers.opaque:
         if layers.coloured and layers.brightness.max() < 1 - TOLERANCE:
             raise ValueError("it has colours and nothing white, as maps of labels have; expected white on black: "
@@ -54,13 +53,12 @@ def mask_of(picture: Image, stored: Stored) -> np.ndarray:
         if (layers.keyed and white < 1) or (min(black, white) >= 0.01 and black + white >= 0.95):
             raise ValueError("its brightness and its transparency tell different masks; save it without transparency "
                              "for the one, or its alpha channel as a grey picture for the other")
-    return _alpha_on_its_scale(layers.alpha, stored)
+    return _alpha_on_its_scale(layers.alpha, layers.white, stored)
 
 
-def trimap_of(picture: Image, stored: Stored) -> np.ndarray:
+def trimap_of(layers: Layers, stored: Stored) -> np.ndarray:
     """A trimap: float32, 0 = background to 1 = foreground. Raises ValueError for what is ambiguous or of another
     scale."""
-    layers = _layers(picture, stored)
     if layers.coloured:
         raise ValueError("it has colours; expected a trimap of black (background), grey (unknown) and white "
                          "(foreground)")
@@ -86,10 +84,10 @@ def trimap_of(picture: Image, stored: Stored) -> np.ndarray:
     return plane
 
 
-def alpha_of(picture: Image, stored: Stored) -> np.ndarray | None:
+def alpha_of(layers: Layers, stored: Stored) -> np.ndarray | None:
     """The alpha channel, float32, opaque or not; None where there is no transparency."""
-    alpha = _layers(picture, stored).alpha
-    return None if alpha is None else _alpha_on_its_scale(alpha, stored)
+    alpha = layers.alpha
+    return None if alpha is None else _alpha_on_its_scale(alpha, layers.white, stored)
 
 
 def wide_grey(picture: Image, stored: Stored) -> tuple[np.ndarray, float]:
@@ -115,7 +113,8 @@ def check_depth(high: float, stored: Stored) -> None:
                          "it, or save it with 8 bits")
 
 
-def _layers(picture: Image, stored: Stored) -> Layers:
+def layers_of(picture: Image, stored: Stored) -> Layers:
+    """Brightness and alpha of a picture that Pillow decoded. Raises ValueError for values of another scale."""
     key = picture.info.get("transparency")
     if picture.mode in (*WIDE_MODES, "F"):
         grey, white = wide_grey(picture, stored)
@@ -131,10 +130,15 @@ def _layers(picture: Image, stored: Stored) -> Layers:
         alpha = _scaled(picture.getchannel("A"))
     colours = picture.convert("RGB")
     channels = np.asarray(colours)
+    keyed = key is not None and alpha is not None and not ((alpha > 0) & (alpha < 1)).any()
+    return Layers(_scaled(colours.convert("L")), alpha, is_coloured(channels, alpha), keyed, white=255)
+
+
+def is_coloured(channels: np.ndarray, alpha: np.ndarray | None) -> bool:
+    """Whether something visible in a picture [H, W, C], with 255 for white, is not grey."""
     spread = channels.max(axis=-1) - channels.min(axis=-1)
     visible = spread if alpha is None else spread[alpha > TOLERANCE]
-    keyed = key is not None and alpha is not None and not ((alpha > 0) & (alpha < 1)).any()
-    return Layers(_scaled(colours.convert("L")), alpha, bool((visible > COLOURED).any()), keyed, white=255)
+    return bool((visible > COLOURED).any())
 
 
 def _scaled(picture: Image) -> np.ndarray:
@@ -149,9 +153,9 @@ def _on_its_scale(plane: np.ndarray, white: float, stored: Stored) -> np.ndarray
     return _not_faint(plane, white, cut=stored.bits == 16 and white == 255)
 
 
-def _alpha_on_its_scale(alpha: np.ndarray, stored: Stored) -> np.ndarray:
+def _alpha_on_its_scale(alpha: np.ndarray, white: float, stored: Stored) -> np.ndarray:
     """An alpha channel, which may be of one level throughout, as of glass; ValueError for another scale."""
-    return _not_faint(alpha, 255, cut=stored.bits == 16)
+    return _not_faint(alpha, white, cut=stored.bits == 16 and white == 255)
 
 
 def _not_faint(plane: np.ndarray, white: float, *, cut: bool) -> np.ndarray:

@@ -79,6 +79,15 @@ def grey_to_rgb(grey: np.ndarray, profile: bytes | None, name: str) -> tuple[np.
     return np.repeat(grey[..., None], 3, axis=-1), None
 
 
+def kept_by_rgb(profile: bytes | None, name: str) -> tuple[bytes | None, bool]:
+    """(the profile that RGB pixels of more than 8 bits keep, None for sRGB; whether they must be brought to sRGB first,
+    which only 8 bits can be)."""
+    if profile is None or not _describes(profile, "RGB", name):
+        return None, False
+    back = _space(profile) == "RGB" and _leads_back(profile)
+    return (profile, False) if back else (None, True)
+
+
 def converted(colours: Tensor, source: bytes | None, target: bytes | None) -> Tensor:
     """RGB colours from one space to another, by 8 bits; relative colorimetric, with black point compensation.
 

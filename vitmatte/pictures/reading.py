@@ -1,12 +1,9 @@
-"""Picture files to tensors. Colours come with 8 bits (Pillow has no more), masks and mattes with up to 16."""
+"""Picture files to tensors. Pillow reads them, with 8 bits of colour; what has more is read by `wide`."""
 
 from __future__ import annotations
 
 import logging
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,92 +13,70 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import TOLERANCE
+from ..srgb import to_srgb
+from . import wide
+from .formats import EXR_SUFFIX, Bits
 from .metadata import Metadata, metadata_of, upright_size
-from .planes import alpha_of, check_depth, mask_of, trimap_of, wide_grey
+from .opening import FORMATS, decoded, how_stored, named, opened, upright
+from .planes import Layers, alpha_of, check_depth, layers_of, mask_of, trimap_of, wide_grey
 from .profiles import grey_to_rgb, profile_in, to_rgb
-from .stored import WIDE_MODES, Stored, check_frames, stored_as
+from .stored import WIDE_MODES, Stored
+from .wide import Wide, read_wide
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFile import ImageFile
 
-# What is read, by Pillow's names and by the content. Others are not even tried: EPS, for one, would run Ghostscript.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """image: [1, H, W, 3] as `read_image` gives it. profile: the ICC profile of its colours, None for sRGB.
-    metadata: what of the file is kept with what is made of it."""
+    """A photograph as its file has it.
+
+    Attributes:
+        image: [1, H, W, 3], float32, code values in 0..1; those of OpenEXR, whose light is brought to sRGB's transfer,
+            may be beyond.
+        profile: the ICC profile of its colours, None for sRGB.
+        metadata: what of the file is kept with what is made of it.
+        bits: of a channel: 8 or 16, whole numbers; "half" or "float" of OpenEXR.
+    """
 
     image: Tensor
     profile: bytes | None
     metadata: Metadata
+    bits: Bits = 8
+
+    @property
+    def is_light(self) -> bool:
+        """Whether its file holds light, which may be beyond 0..1."""
+        return self.bits in ("half", "float")
+
+    @property
+    def seen(self) -> Tensor:
+        """The image with values in 0..1, as a net sees it: what is brighter than white is white."""
+        return self.image.clamp(0, 1) if self.is_light else self.image
 
 
-@contextmanager
-def _opened(path: str | os.PathLike[str], what: str = "picture") -> Iterator[ImageFile]:
-    """The picture's file, not decoded yet; an error, here or while it is used, names the file and `what` it should be.
-
-    Warnings of Pillow's are logged with the file's name.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no picture {path}")
-    Image.init()
-    with warnings.catch_warnings(record=True) as said:
-        try:
-            # Opened here and not by Pillow, which maps the file of a name into memory, and then takes the width of an
-            # uncompressed TIFF that lies on its side for the height.
-            with Path(path).open("rb") as content, Image.open(content, formats=_formats()) as file:
-                yield file
-        except UnidentifiedImageError as error:
-            raise ValueError(f"{path} is not a picture in a format that is read here ({', '.join(FORMATS)})") from error
-        except Exception as error:  # Pillow's readers fail with whatever a damaged file makes them stumble over
-            told = str(error) or type(error).__name__
-            raise ValueError(f"{path} cannot be read as a {what}: {told:.300}") from error
-        finally:
-            for text in dict.fromkeys(str(warning.message) for warning in said or ()):
-                log.warning("%s: %s", path, text)
-
-
-def _decoded(file: ImageFile) -> tuple[Image, Stored]:
-    """The picture of an opened file, upright (EXIF orientation applied), and how it is stored."""
-    stored = _how_stored(file)
-    return _upright(file), stored
-
-
-def _how_stored(file: ImageFile) -> Stored:
-    """How the file stores its one picture; to be asked before anything else, since Pillow forgets it in decoding."""
-    check_frames(file)
-    return stored_as(file)
-
-
-def _upright(file: ImageFile) -> Image:
-    from PIL import ImageOps
-
-    file.load()
-    # Pillow turns a TIFF when it loads it; before 10.1, exif_transpose would turn it once more.
-    return file if file.format == "TIFF" else ImageOps.exif_transpose(file)
-
-
-def _formats() -> list[str]:
-    """Those of `FORMATS` that the Pillow at hand knows."""
-    from PIL import Image
-
-    return [name for name in FORMATS if name in Image.OPEN]
+def _layers(path: str | os.PathLike[str]) -> tuple[Layers, Stored]:
+    """Brightness and alpha of a file, upright, and how it is stored."""
+    found = read_wide(path)
+    if found is not None:
+        return found.layers(), Stored(8 if found.is_light else 16)
+    with opened(path) as file:
+        picture, stored = decoded(file)
+        return layers_of(picture, stored), stored
 
 
 @lru_cache(maxsize=1)
 def suffixes() -> tuple[str, ...]:
-    """How the names of files end that hold one of `FORMATS`, in small letters: what is found in folders."""
+    """How the names of files end that hold one of `FORMATS` or OpenEXR, in small letters: what is found in folders."""
     from PIL import Image
 
     Image.init()
-    opened = {*Image.OPEN, "MPO"} & {*FORMATS}  # MPO is opened as JPEG
-    return tuple(sorted(suffix for suffix, name in Image.registered_extensions().items() if name in opened))
+    known = {*Image.OPEN, "MPO"} & {*FORMATS}  # MPO is opened as JPEG
+    found = {suffix for suffix, name in Image.registered_extensions().items() if name in known}
+    return tuple(sorted(found | {EXR_SUFFIX}))
 
 
 def pictures_in(folder: Path, *, deep: bool = False) -> list[Path]:
@@ -129,68 +104,109 @@ def _is_hidden(path: Path, folder: Path) -> bool:
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(width, height) of the upright picture, without decoding it. Raises as `read_image`."""
-    with _opened(path) as file:
-        return upright_size(file)
+    with named(path):
+        if (size := wide.read_size(path)) is not None:
+            return size
+        with opened(path) as file:
+            return upright_size(file)
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
     """[1, H, W, 3], float32 in 0..1, upright; grey, palette, CMYK and Lab become RGB (by way of their ICC profile, in
-    sRGB), a fourth channel is left out.
+    sRGB), a fourth channel is left out. The light of OpenEXR gets sRGB's transfer, and what is beyond 0..1 is clipped,
+    with a warning.
 
     Raises:
-        FileNotFoundError, ValueError: not there, not a picture, several pictures, or values of another scale.
+        FileNotFoundError, ValueError: not there, not a picture, several pictures, values of another scale, or OpenEXR
+            without OpenImageIO.
     """
-    return read_photograph(path).image
+    photo = read_photograph(path)
+    if photo.is_light:
+        tell_clipped(path, photo.image)
+    return photo.seen
+
+
+def tell_clipped(name: str | os.PathLike[str], image: Tensor) -> None:
+    """Says that a picture's light is clipped, where any of it is beyond 0..1."""
+    low, high = (float(value) for value in torch.aminmax(image))
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        log.warning("%s: its light is darker than black or brighter than white, and is clipped", name)
 
 
 def read_photograph(path: str | os.PathLike[str]) -> Photograph:
     """A picture with what is needed to write what is made of it; raises as `read_image`."""
-    with _opened(path) as file:
-        stored = _how_stored(file)
-        metadata = metadata_of(file, str(path))  # before Pillow turns a TIFF
-        colours, profile = _colours(_upright(file), stored, str(path))
-    return Photograph(torch.from_numpy(colours).unsqueeze(0), profile, metadata)
+    with named(path):
+        if (found := read_wide(path)) is not None:
+            if found.is_matte:
+                raise ValueError("it has one channel that is no colour; expected R, G and B, or Y")
+            return Photograph(torch.from_numpy(_code_values(found)).unsqueeze(0), found.profile, found.metadata,
+                              found.bits)
+        with opened(path) as file:
+            stored = how_stored(file)
+            metadata = metadata_of(file, str(path))  # before Pillow turns a TIFF
+            colours, profile, is_cut = _colours(upright(file), stored, str(path))
+            if is_cut:
+                wide.tell_cut(str(path), file.format)
+        return Photograph(torch.from_numpy(colours).unsqueeze(0), profile, metadata,
+                          16 if stored.bits > 8 and not is_cut else 8)
 
 
 def read_mask(path: str | os.PathLike[str]) -> Tensor:
     """A mask or a matte: [1, H, W], float32 in 0..1, 1 = white or opaque.
 
     A cut-out counts by its alpha channel; a picture without one, or with one that is opaque throughout (up to 1/255),
-    by its brightness.
+    by its brightness. Of OpenEXR the values count as they are stored.
 
     Raises:
         FileNotFoundError, ValueError: as `read_image`; or brightness and transparency that tell different masks,
             colours without white, or values that are labels or of another scale.
     """
-    with _opened(path, "mask") as file:
-        return _plane(mask_of(*_decoded(file)))
+    with named(path, "mask"):
+        return _plane(mask_of(*_layers(path)))
 
 
 def read_trimap(path: str | os.PathLike[str]) -> Tensor:
     """A trimap: [1, H, W], float32, 0 = background, 1 = foreground, and what is between them unknown.
 
-    Its brightness counts; what is transparent is background.
+    Its brightness counts, of OpenEXR as it is stored; what is transparent is background.
 
     Raises:
         FileNotFoundError, ValueError: as `read_image`; or brightness and transparency that contradict each other,
             colours, or values that are labels or of another scale.
     """
-    with _opened(path, "trimap") as file:
-        return _plane(trimap_of(*_decoded(file)))
+    with named(path, "trimap"):
+        return _plane(trimap_of(*_layers(path)))
 
 
 def read_cutout(path: str | os.PathLike[str]) -> Tensor:
     """A cut-out: [1, H, W, 4], float32 in 0..1, upright, whose fourth channel is straight alpha; [1, H, W, 3] where
-    the file has no transparency. Raises as `read_mask`."""
-    with _opened(path, "cut-out") as file:
-        picture, stored = _decoded(file)
-        (colours, _), alpha = _colours(picture, stored, str(path)), alpha_of(picture, stored)
+    the file has no transparency. Premultiplied alpha, as OpenEXR has it, becomes straight, and light beyond 0..1 is
+    clipped. Raises as `read_mask`."""
+    with named(path, "cut-out"):
+        if (found := read_wide(path)) is not None:
+            layers = found.layers() if not found.is_light else Layers(
+                found.colours[..., 0], None if found.alpha is None else found.alpha.clip(0, 1), False, False, 1)
+            colours, alpha = _code_values(found).clip(0, 1), alpha_of(layers, Stored(8 if found.is_light else 16))
+        else:
+            with opened(path) as file:
+                picture, stored = decoded(file)
+                colours, alpha = _colours(picture, stored, str(path))[0], alpha_of(layers_of(picture, stored), stored)
         return torch.from_numpy(colours if alpha is None else np.dstack([colours, alpha])).unsqueeze(0)
 
 
-def _colours(picture: Image, stored: Stored, name: str) -> tuple[np.ndarray, bytes | None]:
-    """(colours [H, W, 3], float32 in 0..1; the ICC profile they have, None for sRGB)."""
-    if picture.mode in (*WIDE_MODES, "F"):
+def _code_values(found: Wide) -> np.ndarray:
+    """[H, W, 3]; ValueError where they are of another scale."""
+    colours = to_srgb(torch.from_numpy(found.colours)).numpy() if found.is_light else found.colours
+    if not found.is_light:
+        check_depth(float(colours.max()), Stored(16))
+    return np.repeat(colours, 3, axis=-1) if colours.shape[-1] == 1 else colours
+
+
+def _colours(picture: Image, stored: Stored, name: str) -> tuple[np.ndarray, bytes | None, bool]:
+    """(colours [H, W, 3], float32 in 0..1; the ICC profile they have, None for sRGB; whether they are the upper 8 of
+    16 bits)."""
+    is_wide = picture.mode in (*WIDE_MODES, "F")
+    if is_wide:
         grey = wide_grey(picture, stored)[0]
         pixels, profile = grey_to_rgb(grey, profile_in(picture), name)
         brightest = float(grey.max())
@@ -204,7 +220,7 @@ def _colours(picture: Image, stored: Stored, name: str) -> tuple[np.ndarray, byt
         brightest = float(pixels.max())
     if picture.mode != "F":
         check_depth(brightest, stored)
-    return pixels, profile
+    return pixels, profile, stored.bits == 16 and not is_wide
 
 
 def _plane(values: np.ndarray) -> Tensor:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..pictures.packages import check_encoder, pyav
 from .colours import BT601, BT709, HD, RGB, UNSPECIFIED, Colours, codes
-from .packages import check_encoder, pyav
 from .read import Clip, ClipFrame
 from .sound import ENCODERS, SoundTrack
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..pictures.packages import pyav
 from .colours import Colours, colours_of, grey_of, rgb_of
-from .packages import pyav
 from .read import RATE, Clip, ClipFrame, Sound, positions_of
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..pictures.pairing import listed
 from ..pictures.profiles import same_space
-from ..pictures.reading import left_out_of, pictures_in, read_photograph, read_size, suffixes
+from ..pictures.reading import left_out_of, pictures_in, read_photograph, read_size, suffixes, tell_clipped
 from .read import RATE, Clip, ClipFrame
 
 log = logging.getLogger(__name__)
@@ -121,4 +121,6 @@ class Sequence(Clip):
             if not same_space(photo.profile, self.profile):
                 raise ValueError(f"{path} has another colour profile than {self._pictures[0][2]}; expected one for all "
                                  "frames of a clip")
-            yield ClipFrame(number, position, path.stem, i / self.rate, 1 / self.rate, photo.image[0])
+            if photo.is_light:
+                tell_clipped(self.name, photo.image)
+            yield ClipFrame(number, position, path.stem, i / self.rate, 1 / self.rate, photo.seen[0])

@@ -9,7 +9,7 @@ from fractions import Fraction
 from io import BytesIO
 from typing import Any
 
-from .packages import pyav
+from ..pictures.packages import pyav
 from .read import Sound
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..files import check_can_write, whole_files
 from ..pictures.deep import write_png16
+from ..pictures.exr import write_exr
+from ..pictures.formats import Form
 from ..pictures.writing import write_matte
 from . import encode
-from .exr import write_exr
-from .packages import check_encoder
 from .read import Clip, ClipFrame
 from .sequence import is_pattern, numbered
 
@@ -77,7 +77,7 @@ class Target:
             raise ValueError(f"{self.path}: expected a video ({', '.join(encode.SUFFIXES)}), a pattern of pictures "
                              f"such as {self.path.with_suffix('').name}.####.png ({', '.join(known)}), or a folder")
         if suffix == ".exr":
-            check_encoder("exr", str(self.path))
+            Form().check(self.path)
             if clip.colours.hdr and self.kind != "matte":
                 raise ValueError(f"{self.path}: {clip.name} is of high dynamic range (PQ or HLG), of which no light is "
                                  "computed here; write .mov, .mkv or .png, which keep its numbers")
