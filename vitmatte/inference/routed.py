@@ -120,7 +120,7 @@ def _queries_keys_values(
         some = some[:, asking[start:stop]]
         queries[:, filled:filled + some.shape[1]] = some
         filled += some.shape[1]
-        context.step((min(stop, len(place)) - start) * 3 * channels * channels)
+        context.step(max(0, min(stop, len(place)) - start) * 3 * channels * channels)
     return queries, keys, values
 
 
@@ -129,8 +129,9 @@ def _project(attend: VitDetAttention, attended: Tensor, out: Tensor, context: Co
     count, channels = out.shape
     for start, stop in context.bands(attended.shape[1], 2 * channels * out.element_size()):
         found = attend.proj(attended[:, start:stop].transpose(0, 1).flatten(1))
-        out[start:stop] = found[:count - start]
-        context.step((min(stop, count) - start) * channels * channels)
+        filled = max(0, min(stop, count) - start)
+        out[start:stop] = found[:filled]
+        context.step(filled * channels * channels)
 
 
 def _light(block: LightBlock, x: Tensor, context: Context) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .mematte import is_mematte, with_routers_in_blocks, without_teacher
+from .mematte import is_mematte, is_starting_point, with_routers_in_blocks, without_teacher
 from .names import described_content, hub_name, shown, without_prefix
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -46,6 +46,10 @@ def canonical_state(content: Mapping[str, Any], where: str = "checkpoint") -> tu
     content = without_prefix(content)
     if "backbone.embeddings.projection.weight" in content:
         layout = "hub"
+    elif is_starting_point(content):
+        raise ValueError(f"{where} holds a net and its teacher, but no routers: it is what training of a MEMatte "
+                         "starts from, not one that was trained. Load the ViTMatte that it was made of, or a trained "
+                         "MEMatte")
     elif is_mematte(content):
         layout = "MEMatte"
         content = {hub_name(name): value for name, value in with_routers_in_blocks(without_teacher(content)).items()}

@@ -12,6 +12,8 @@ from typing import Any
 ROUTERS, TEACHER = "backbone.routers.", "teacher_backbone."
 BLOCKS, LIGHT = "backbone.blocks.", "efficient_block"
 
+LICENCE = "trained on Adobe's Composition-1k or with it, whose terms are non-commercial; its authors' code is MIT"
+
 # The most tokens that attend, where no config.json says: the default of the authors' code.
 MAX_ROUTED_TOKENS = 18_500
 
@@ -19,6 +21,11 @@ MAX_ROUTED_TOKENS = 18_500
 def is_mematte(content: Mapping[str, Any]) -> bool:
     """Whether names are those of a MEMatte of its authors' code."""
     return any(name.startswith(ROUTERS) for name in content)
+
+
+def is_starting_point(content: Mapping[str, Any]) -> bool:
+    """Whether names are those of what the authors train a MEMatte from: a ViTMatte twice, without routers."""
+    return any(name.startswith(TEACHER) for name in content) and not is_mematte(content)
 
 
 def without_teacher(content: Mapping[str, Any]) -> dict[str, Any]:
