@@ -141,10 +141,11 @@ def _light(block: LightBlock, x: Tensor, context: Context) -> Tensor:
     total = torch.zeros_like(mean_token(x[:, :1]))
     kept: Tensor | None = None  # the last rows of the inside, which the next band sees too
     done = 0  # rows whose inside was computed
-    for top, bottom in context.bands(height, batch * width * LIGHT_RATIO * channels * x.element_size()):
+    row = batch * width * 2 * LIGHT_RATIO * channels * x.element_size()  # two of the inside are there at once
+    for top, bottom in context.bands(height, row):
         ahead = min(height, bottom + LIGHT_REACH)
-        new = [block.widened(x[:, done:ahead])] if ahead > done else []
-        inner = torch.cat([kept, *new], dim=1) if kept is not None else new[0]
+        inner = block.widened(x[:, done:ahead])  # of no rows at the end, where bands are short
+        inner = inner if kept is None else torch.cat([kept, inner], dim=1)
         first, done = ahead - inner.shape[1], ahead
         found = block.mixed(inner)[:, top - first:bottom - first]
         context.watch_halves(found)  # the channel attention's sigmoid would hide it
