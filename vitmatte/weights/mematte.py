@@ -12,7 +12,8 @@ from typing import Any
 ROUTERS, TEACHER = "backbone.routers.", "teacher_backbone."
 BLOCKS, LIGHT = "backbone.blocks.", "efficient_block"
 
-LICENCE = "trained on Adobe's Composition-1k or with it, whose terms are non-commercial; its authors' code is MIT"
+LICENCE = ("trained on Adobe's Composition-1k, whose terms are non-commercial, or on mixed data that its authors do "
+           "not list; their code is MIT")
 
 # The most tokens that attend, where no config.json says: the default of the authors' code.
 MAX_ROUTED_TOKENS = 18_500
