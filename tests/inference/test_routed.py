@@ -174,7 +174,7 @@ def test_a_blocks_work_is_told_to_the_last_multiplication():
     others = {"num_hidden_layers": 2, "window_block_indices": [0], "residual_block_indices": [1]}
     two = mematte_config(**others).architecture().transformer
     one = mematte_config(num_hidden_layers=1, window_block_indices=[0], residual_block_indices=[]).architecture()
-    assert config.routes(1) and sum(counted) == (transformer_macs(two, (6, 8), 48, False)
+    assert config.is_routed(1) and sum(counted) == (transformer_macs(two, (6, 8), 48, False)
                                                  - transformer_macs(one.transformer, (6, 8), 48, False))
 
 

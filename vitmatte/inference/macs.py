@@ -74,7 +74,7 @@ def transformer_macs(config: TransformerConfig, grid: tuple[int, int], needed: i
         if block == last - 1 and not window and not strided:
             queries = min(tokens, needed)  # a little less than it is where residual convolutions look further
             attended = queries * tokens
-        if config.routes(block):
+        if config.is_routed(block):
             assert config.max_routed_tokens is not None
             routed = expected_routed(tokens, config.max_routed_tokens)
             total += tokens * (channels * channels + decision_macs(channels) + light_macs(channels))

@@ -153,8 +153,8 @@ class VitDetLayer(nn.Module):
         self.mlp = VitDetMlp(config, ops, **at)
         self.drop_path_rate = config.drop_path_rate * index / max(1, config.num_hidden_layers - 1)
         self.residual = VitDetResidual(config, ops, **at) if index in config.residual_block_indices else None
-        self.router = Router(config, ops, **at) if config.routes(index) else None
-        self.efficient_block = LightBlock(config, ops, **at) if config.routes(index) else None
+        self.router = Router(config, ops, **at) if config.is_routed(index) else None
+        self.efficient_block = LightBlock(config, ops, **at) if config.is_routed(index) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens [B, H, W, C] to the same."""

@@ -149,7 +149,7 @@ class TransformerConfig:
         """Tokens on the side of a block's attention windows; 0 where it attends globally."""
         return self.window_size if block in self.window_block_indices else 0
 
-    def routes(self, block: int) -> bool:
+    def is_routed(self, block: int) -> bool:
         """Whether a router picks the tokens that attend in a block."""
         return self.max_routed_tokens is not None and not self.window_of(block)
 
