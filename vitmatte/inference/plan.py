@@ -9,6 +9,7 @@ import torch
 from ..model.config import MattingConfig, TransformerConfig
 from ..model.vitmatte import ViTMatte
 from ..padding import SizeContract, Span
+from .attention import CACHED_SCORES, MIN_QUERIES
 from .cells import CELL
 from .decode import decoder_shape
 from .preprocessing import DIVISOR
@@ -150,6 +151,8 @@ class Footprint:
         heads, keys = frames * backbone.num_attention_heads, self.places
         if backbone.max_routed_tokens is not None and self.device in ("cpu", "cuda"):
             keys = max(1, backbone.window_size**2)  # without tables torch's fused kernels make no scores
+            if self.device == "cpu":  # as `attention` cuts them
+                chunk = min(chunk, max(CACHED_SCORES, MIN_QUERIES * keys * width))
         return max(keys * width, min(chunk, heads * self.places * keys * width))
 
     def _cells(self, backbone: TransformerConfig, reach: int, chunk: int, frames: int) -> int:
