@@ -16,9 +16,12 @@ class SizeContract:
 
     Args:
         divisor: pixels (or tokens) that both sides must be a multiple of, at least 1.
+        both_sides: a picture that needs padding at one side gets some at the other too: a whole divisor more where that
+            is a multiple already, as ViTMatte's and MEMatte's authors' code has it.
     """
 
     divisor: int
+    both_sides: bool = False
 
     def __post_init__(self) -> None:
         if self.divisor < 1:
@@ -27,6 +30,12 @@ class SizeContract:
     def padded(self, length: int) -> int:
         """The smallest accepted length that holds `length`."""
         return -(-length // self.divisor) * self.divisor
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size that a picture is padded to."""
+        if self.both_sides and not self.accepts(height, width):
+            return self.padded(height + 1), self.padded(width + 1)
+        return self.padded(height), self.padded(width)
 
     def accepts(self, height: int, width: int) -> bool:
         """Whether a picture of this size needs no padding."""
@@ -37,7 +46,8 @@ class SizeContract:
         height, width = x.shape[-2:]
         if self.accepts(height, width):
             return x
-        return F.pad(x, (0, self.padded(width) - width, 0, self.padded(height) - height))
+        to = self.padded_size(height, width)
+        return F.pad(x, (0, to[1] - width, 0, to[0] - height))
 
     @staticmethod
     def crop(x: Tensor, height: int, width: int) -> Tensor:

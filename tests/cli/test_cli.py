@@ -7,7 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from commands import run
+from mematte import mematte_names, random_mematte
 from paths import PORTRAIT, ROOT
 from paths import PORTRAIT_MASK as MASK
 from PIL import Image
@@ -157,6 +159,18 @@ def test_models(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("vitmatte-tiny") and "bundled" in lines[0] and "small" in lines[0]
     assert sum("downloadable" in line and "non-commercial" in line for line in lines) == 2
+
+
+def test_a_mematte_is_a_model_by_its_path(photos, capsys):
+    photo, mask, net = photos / "photos/a.jpg", photos / "masks/a.png", photos / "MEMatte.pth"
+    torch.save({"model": mematte_names(random_mematte().state_dict())}, net)
+    given = ["cutout", photo, "--mask", mask, "-o", photos / "o.png", "--model", net]
+    assert run(*given) == 0 and np.array(Image.open(photos / "o.png")).shape == (100, 160, 4)
+    assert run(*given, "--strategy", "local") == 1
+    assert "this net is a MEMatte" in capsys.readouterr().err
+    assert run("models", "--models-folder", photos) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("MEMatte"))
+    assert "your own file" in line and "non-commercial" in line
 
 
 @pytest.mark.parametrize(("arguments", "status", "said"), [

@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from mematte import random_mematte
 from nets import SPREAD, assert_close, random_input, random_net, small_config
 from paths import ROOT
 from rounding import ALPHA, U
@@ -203,6 +204,14 @@ def test_other_backbones_are_refused():
     net.backbone = torch.nn.Identity()
     with pytest.raises(ValueError, match="backbone is a Identity; only nets with a ViTDet"):
         Subject(net, None)
+
+
+def test_nets_that_route_tokens_are_refused(tmp_path):
+    net = random_mematte()
+    for refused in (lambda: Subject(net, None), lambda: export_onnx(net, tmp_path / "net.onnx")):
+        with pytest.raises(ValueError, match="the net is a MEMatte, which chooses its tokens by the picture"):
+            refused()
+    assert not list(tmp_path.iterdir())
 
 
 @torch_can

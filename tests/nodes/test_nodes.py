@@ -13,6 +13,7 @@ from pathlib import Path
 import pack
 import pytest
 import torch
+from mematte import mematte_names, random_mematte
 from nets import assert_close, random_net
 from rounding import ALPHA
 
@@ -328,6 +329,23 @@ def test_choices_are_bundled_released_and_the_users_own(models_folder):
     assert [name.replace("\\", "/") for name in names[5:]] == ["mine/model.safetensors"]
     model = run("ViTMatteModelLoader", model_name=names[5], precision="fp32", normalization="as trained")
     assert run("ViTMatteMatting", model=model, image=IMAGE, trimap=MASK).shape == (1, 40, 56)
+
+
+def test_a_memattes_file_is_one_of_the_users_own(models_folder):
+    net = random_mematte()
+    torch.save({"model": mematte_names(net.state_dict())}, models_folder / "MEMatte_ViTS_DIM.pth")
+    assert BY_ID["ViTMatteModelLoader"].define_schema().inputs[0].options[5:] == ["MEMatte_ViTS_DIM.pth"]
+    chosen = {"model_name": "MEMatte_ViTS_DIM.pth", "normalization": "as trained"}
+    model = run("ViTMatteModelLoader", precision="fp32", **chosen)
+    trimap = torch.full((1, 40, 56), 0.5)
+    found = run("ViTMatteMatting", model=model, image=IMAGE, trimap=trimap)
+    expected = matte(load_model(models_folder / "MEMatte_ViTS_DIM.pth"), IMAGE, trimap)
+    assert_close(found.cpu(), expected, ALPHA)
+    for strategy in ("grid", "local"):
+        with pytest.raises(ValueError, match="this net is a MEMatte"):
+            run("ViTMatteMatting", model=model, image=IMAGE, trimap=trimap, strategy=strategy)
+    half = run("ViTMatteModelLoader", precision="fp16", **chosen)
+    assert run("ViTMatteMatting", model=half, image=IMAGE, trimap=trimap).isfinite().all()
 
 
 def test_replaced_files_are_noticed(models_folder):

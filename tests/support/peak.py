@@ -1,6 +1,7 @@
 """One matte in a process of its own: `python peak.py JSON` prints its memory peak and the plan's, in bytes (Linux).
 
-JSON: net "S", "B" or "tiny"; height, width; share of the area that is unknown, a horizontal band; limit; dtype.
+JSON: net "S", "B", "MEMatte-S" or "tiny"; height, width; share of the area that is unknown, a horizontal band; limit;
+dtype; strategy.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from mematte import LIMIT, random_mematte  # noqa: E402
 from nets import randomise  # noqa: E402
 
 from vitmatte import (  # noqa: E402
@@ -32,12 +34,14 @@ from vitmatte.inference.preprocessing import Preprocessing  # noqa: E402
 def build(name: str, dtype: torch.dtype) -> MattingModel:
     if name == "tiny":
         return load_model(dtype=dtype)
-    heads = {"S": 6, "B": 12}[name]
-    backbone = replace(VitMatteConfig().vitdet, hidden_size=64 * heads, num_attention_heads=heads)
+    routes = name.startswith("MEMatte-")
+    heads = {"S": 6, "B": 12}[name[-1]]
+    backbone = replace(VitMatteConfig().vitdet, hidden_size=64 * heads, num_attention_heads=heads,
+                       max_routed_tokens=LIMIT if routes else None)
     config = VitMatteConfig(backbone_config=backbone, hidden_size=64 * heads)
-    net = randomise(VitMatteForImageMatting(config))
+    net = random_mematte(config) if routes else randomise(VitMatteForImageMatting(config))
     net.fold()
-    return MattingModel(net.to(dtype).eval().requires_grad_(False), Preprocessing())
+    return MattingModel(net.to(dtype).eval().requires_grad_(False), Preprocessing(both_sides=routes))
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import time
 
 import pytest
 import torch
+from mematte import mematte_config
 from nets import assert_close, random_input, random_net, small_config
 from paths import ROOT
 from PIL import Image
@@ -203,6 +204,7 @@ def test_schedule():
     ({"optimizer": "sgd"}, "one of muon, adamw"),
     ({"foregrounds": "fg"}, "expected a list of objects"),
     ({"backgrounds": []}, "at least one entry"),
+    ({"model": mematte_config().to_dict()}, "model has max_routed_tokens; expected a net without"),
 ])
 def test_a_wrong_recipe_is_named(folder, tmp_path, change, message):
     values = {**json.loads((folder / "recipe.json").read_text()), **change}

@@ -116,6 +116,14 @@ def test_folding_is_exact_in_double_precision():
         assert_close(folded(PIXELS.double()).alphas, net(PIXELS.double()).alphas, ALPHA * U64 / U)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_folding_a_file_of_halves_rounds_nothing_further(net, tmp_path, dtype):
+    state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in net.state_dict().items()}
+    save_file(state, tmp_path / "halves.safetensors")
+    assert_close(alpha(load_net(tmp_path / "halves.safetensors", folded=True)),
+                 alpha(load_net(tmp_path / "halves.safetensors")), ALPHA)
+
+
 def test_loading_copies_nothing(saved):
     """Tensors are the file's memory map until something needs them in another type or place."""
     state = read_tensors(saved / "model.safetensors")

@@ -41,7 +41,7 @@ def export_program(
         The program, for every batch and size; on the CPU.
 
     Raises:
-        ValueError: for a backbone other than ViTDet, or another dtype. RuntimeError: this torch is too old.
+        ValueError: for a backbone other than ViTDet, a MEMatte, or another dtype. RuntimeError: this torch is too old.
     """
     check_torch()
     return Subject(model, dtype).trace()

@@ -57,8 +57,8 @@ class Subject:
         dtype: of the weights; None for the model's own.
 
     Raises:
-        ValueError: for a backbone other than ViTDet, a dtype other than float32 and float16, or padding that does not
-            fit the patches.
+        ValueError: for a backbone other than ViTDet, a net that routes tokens, a dtype other than float32 and float16,
+            or padding that does not fit the patches.
     """
 
     def __init__(self, model: MattingModel | ViTMatte, dtype: torch.dtype | None) -> None:
@@ -66,6 +66,9 @@ class Subject:
         if not isinstance(net.backbone, VitDet):
             raise ValueError(f"the net's backbone is a {type(net.backbone).__name__}; only nets with a ViTDet backbone "
                              "can be exported")
+        if net.architecture.routes_tokens:
+            raise ValueError("the net is a MEMatte, which chooses its tokens by the picture; only nets that compute "
+                             "the same for every picture can be exported, such as a ViTMatte")
         self.dtype = dtype or net.dtype
         if self.dtype not in MOST_APART:
             raise ValueError(f"dtype is {self.dtype}; expected torch.float32 or torch.float16, which every runtime has")

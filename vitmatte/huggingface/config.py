@@ -18,6 +18,7 @@ from ..weights.config_file import (
     backbone_of,
     described,
     described_transformer,
+    is_vitdet,
     matting_config,
 )
 from .fields import keeps_unknown
@@ -93,7 +94,7 @@ class VitMatteConfig(HubConfig):
         kind = getattr(config, "model_type", None)
         if not isinstance(config, (VitDetConfig, dict)) and kind and hasattr(config, "to_dict"):
             config = {**config.to_dict(), "model_type": kind}  # an object of transformers
-        if isinstance(config, dict) and config.get("model_type", "vitdet") == "vitdet":
+        if isinstance(config, dict) and is_vitdet(config):
             config = VitDetConfig.from_dict(config)
         if not isinstance(config, (VitDetConfig, dict)):
             raise ValueError(f"{type(self).__name__}: backbone_config is {config!r:.200}; expected a VitDetConfig, a "

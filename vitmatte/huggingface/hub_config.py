@@ -25,6 +25,7 @@ class HubConfig(Fields):
     """Base of the documented configurations; see `fields.Fields` for assigning and checking."""
 
     model_type: ClassVar[str]
+    other_types: ClassVar[tuple[str, ...]] = ()  # further values of a file's model_type that `from_dict` takes
     defaults: ClassVar[dict[str, Any]] = {
         "return_dict": True, "output_hidden_states": False, "output_attentions": False, "gradient_checkpointing": False,
         "architectures": None, "name_or_path": "",
@@ -90,9 +91,10 @@ class HubConfig(Fields):
     def from_json_file(cls: type[C], path: str | os.PathLike[str]) -> C:
         """Reads a config.json. Raises FileNotFoundError, ValueError; messages name the file."""
         values = read_json(path)
-        if values.get("model_type", cls.model_type) != cls.model_type:
+        mine = (cls.model_type, *cls.other_types)
+        if values.get("model_type", cls.model_type) not in mine:
             # A net's file also holds its backbone's.
-            inner = [v for v in values.values() if isinstance(v, dict) and v.get("model_type") == cls.model_type]
+            inner = [v for v in values.values() if isinstance(v, dict) and v.get("model_type") in mine]
             values = inner[0] if inner else values
         try:
             return cls.from_dict(values)

@@ -165,6 +165,8 @@ class PretrainedNet(CheckedCasts):
     ) -> None:
         """Writes config.json and model.safetensors, which load here and in transformers; each whole or not at all.
 
+        transformers refuses a net that routes tokens, which it does not know.
+
         Args:
             save_directory: made where it does not exist.
             state_dict: instead of the net's own tensors.

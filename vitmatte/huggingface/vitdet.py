@@ -53,7 +53,8 @@ class VitDetBackbone(PretrainedNet, VitDet):
             return_dict: False for a plain tuple; None for what the configuration says.
 
         Raises:
-            ValueError: for another number of channels, or a size that is no multiple of the patch size.
+            ValueError: for another number of channels, or a size that is no multiple of the patch size; for attentions
+                of a net that routes tokens.
         """
         all_blocks = self._asked(output_hidden_states, "output_hidden_states")
         attentions = self._asked(output_attentions, "output_attentions")
@@ -70,6 +71,9 @@ class VitDetBackbone(PretrainedNet, VitDet):
     ) -> tuple[dict[int, Tensor], tuple[Tensor, ...] | None]:
         """({blocks that have run: [B, C, H, W]}, attentions): the stages to give out, or all."""
         check_pixel_values(pixel_values, self.architecture.num_channels, self.architecture.patch_size)
+        if attentions and self.architecture.max_routed_tokens is not None:
+            raise ValueError("output_attentions is True; expected False: this net routes tokens (MEMatte), and which "
+                             "attend to each other differs from picture to picture")
         probabilities: list[Tensor] | None = [] if attentions else None
         wanted = set(self.config.out_stages)
         last = self.config.num_hidden_layers if all_blocks or attentions else max(wanted)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..model.config import TRANSFORMER_RULES, TransformerConfig, block_rule
 from ..values import Rule
-from ..weights.config_file import out_stages, stage_names, transformer_config
+from ..weights.config_file import ROUTED_TYPE, as_vitdet, out_stages, stage_names, transformer_config
 from .fields import keeps_unknown
 from .hub_config import HubConfig
 
@@ -43,6 +44,9 @@ class VitDetConfig(HubConfig):
             other when it is assigned.
         attention_reach: this project's own: global blocks attend to keys at most so many tokens away in rows and in
             columns, with their tables as trained; None: to all.
+        max_routed_tokens: this project's own: global blocks are MEMatte's, whose routers let at most so many tokens of
+            a picture attend (see `model.config`); None: all attend. With it `to_dict` gives another `model_type`, by
+            which transformers refuses the configuration: it has no such net.
         extra: keys of a config.json that are none of the above.
 
     Raises:
@@ -51,6 +55,7 @@ class VitDetConfig(HubConfig):
     """
 
     model_type: ClassVar[str] = "vitdet"
+    other_types: ClassVar[tuple[str, ...]] = (ROUTED_TYPE,)
 
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -74,6 +79,7 @@ class VitDetConfig(HubConfig):
     out_features: list[str] | None = None
     out_indices: list[int] | None = None
     attention_reach: int | None = None
+    max_routed_tokens: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -113,8 +119,14 @@ class VitDetConfig(HubConfig):
         return [i % (self.num_hidden_layers + 1) for i in self.out_indices or ()]
 
     def to_dict(self) -> dict[str, Any]:
-        """As written to config.json; without `attention_reach` where there is none."""
+        """As written to config.json; without this project's own arguments where they are None."""
         values = super().to_dict()
-        if self.attention_reach is None:
-            del values["attention_reach"]
-        return values
+        for own in ("attention_reach", "max_routed_tokens"):
+            if values[own] is None:
+                del values[own]
+        return values if self.max_routed_tokens is None else {**values, "model_type": ROUTED_TYPE}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VitDetConfig:
+        """From the content of a config.json, also of one with routed tokens; errors as in `HubConfig.from_dict`."""
+        return super().from_dict(as_vitdet(values, cls.__name__))

@@ -129,11 +129,9 @@ def attention(
         [G, M, d], in the queries' dtype.
     """
     (groups, count, dim), tokens = queries.shape, keys.shape[1]
-    if relative is None:  # torch's own fused attention needs no bias, so it bounds its memory itself
-        result = F.scaled_dot_product_attention(queries[None], keys[None], values[None])[0]
-        context.step(groups * count * tokens * dim * 2)
-        return result
     result = torch.empty_like(queries) if out is None else out
+    if relative is None:
+        return _plain(queries, keys, values, result, context)
     on_cpu = queries.device.type == "cpu"
     # On a CPU scores are kept in float32; with bfloat16 only the products are that, which halves their time.
     halves = on_cpu and queries.dtype == torch.bfloat16
@@ -155,6 +153,25 @@ def attention(
             result[g, chunk] = attend(q[:, chunk], k, v, bias, products)
             context.step(bias.numel() * dim * 2)
     return result
+
+
+def _plain(queries: Tensor, keys: Tensor, values: Tensor, out: Tensor, context: Context) -> Tensor:
+    """Attention without relative positions, written to out, which may be the queries.
+
+    Torch's fused kernels make no scores, and need enough queries at once; elsewhere chunks bound what scores take.
+    """
+    (groups, count, dim), tokens = queries.shape, keys.shape[1]
+    most = max(1, context.chunk_bytes // (queries.element_size() * tokens))
+    if queries.device.type in ("cpu", "cuda"):
+        most = max(most, FUSED_QUERIES)
+    together = max(1, min(groups, most // count))
+    for first in range(0, groups, together):
+        g = slice(first, first + together)
+        for start in range(0, count, most):
+            chunk = slice(start, min(start + most, count))
+            out[g, chunk] = F.scaled_dot_product_attention(queries[None, g, chunk], keys[None, g], values[None, g])[0]
+            context.step((min(groups, g.stop) - first) * (chunk.stop - start) * tokens * dim * 2)
+    return out
 
 
 def _biases(

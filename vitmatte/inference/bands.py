@@ -17,6 +17,8 @@ from ..model.vitdet import VitDet, VitDetEmbeddings
 from ..padding import SizeContract
 from .attention import OffsetTables, attention
 from .context import Context, Region
+from .routed import run_routed
+from .shortcuts import finish
 
 # Numbers of needed tokens, for a size of pictures: libraries underneath keep a kernel for each number.
 COUNTS = 8
@@ -81,6 +83,8 @@ def run_block(layer: VitDetLayer, x: Tensor, context: Context, needed: Tensor | 
     """
     if layer.attention.window:
         _windows(layer, x, context)
+    elif layer.router is not None:
+        run_routed(layer, x, context, None if needed is None or bool(needed.all()) else _asking(layer, needed))
     elif context.strided:
         groups = _every_second(x)
         _global(layer, groups, context)
@@ -88,19 +92,8 @@ def run_block(layer: VitDetLayer, x: Tensor, context: Context, needed: Tensor | 
     elif needed is None or bool(needed.all()):
         _global(layer, x, context)
     else:
-        reach = needed if layer.residual is None else _grown(needed)
-        _global_for(layer, x, context, _rounded(reach.flatten()))
+        _global_for(layer, x, context, _asking(layer, needed))
     return x if layer.residual is None else residual_in_bands(layer.residual, x, context)
-
-
-def finish(layer: VitDetLayer, x: Tensor, attended: Tensor, context: Context) -> Tensor:
-    """Both shortcuts of a part x [..., C]: the attention's result, and the MLP, whose middle is cut smaller."""
-    x = (x + attended).contiguous()  # a picture one token wide may come out in another order
-    tokens = x.view(-1, x.shape[-1])
-    for start, stop in context.bands(tokens.shape[0], layer.mlp.hidden * x.element_size()):
-        tokens[start:stop] += layer.mlp(layer.norm2(tokens[start:stop]))
-        context.step((stop - start) * 2 * layer.mlp.hidden * x.shape[-1])
-    return x
 
 
 def _windows(layer: VitDetLayer, x: Tensor, context: Context) -> None:
@@ -232,6 +225,11 @@ def _interleaved(groups: Tensor) -> Tensor:
     fours, height, width, channels = groups.shape
     parts = groups.view(fours // 4, 2, 2, height, width, channels).permute(0, 3, 1, 4, 2, 5)
     return parts.reshape(fours // 4, 2 * height, 2 * width, channels)
+
+
+def _asking(layer: VitDetLayer, needed: Tensor) -> Tensor:
+    """Indices of the tokens that a block must finish for those of bool [H, W], and of some more."""
+    return _rounded((needed if layer.residual is None else _grown(needed)).flatten())
 
 
 def _rounded(needed: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..model.vitdet import VitDet
 from ..model.vitmatte import ViTMatte
-from ..padding import SizeContract, Span
+from ..padding import Span
 from .bands import transformer_features
 from .context import Context, Region
 from .decode import decoded_tile, decoder_shape
@@ -92,8 +92,7 @@ def _compute_group(setting: Setting, frames: Sequence[Frame], step: Callable[[fl
     net, preprocessing, plan = setting.model.net, setting.model.preprocessing, setting.plan
     device, dtype, scope = setting.device, setting.footprint.dtype, frames[0].scope
     shape = decoder_shape(net.architecture)
-    contract = SizeContract(preprocessing.divisor)
-    height, width = (contract.padded(length) for length in frames[0].trimap.shape)
+    height, width = preprocessing.contract.padded_size(*frames[0].trimap.shape)
     tiles = [cover(frame.unknown.cpu().numpy(), shape, height, width, plan.sides) for frame in frames]
     grid = height >> shape.levels, width >> shape.levels
     needed = torch.stack([features_seen(frame.unknown, grid, shape.levels) for frame in frames]).any(dim=0)

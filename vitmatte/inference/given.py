@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ..checks import NO_WEIGHTS, as_device, check_image, check_plane, unequal
-from ..padding import SizeContract
 from ..trimap.known import known_areas
 from .decode import decoder_shape
 from .model import MattingModel
@@ -25,8 +24,9 @@ def frame_scopes(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[
         largest number of tokens that a frame stores, at least 1, None where all are stored).
     """
     transformer, preprocessing = model.net.architecture.transformer, model.preprocessing
-    shape, contract = decoder_shape(model.net.architecture), SizeContract(preprocessing.divisor)
-    grid = contract.padded(trimap.shape[1]) >> shape.levels, contract.padded(trimap.shape[2]) >> shape.levels
+    shape = decoder_shape(model.net.architecture)
+    height, width = preprocessing.contract.padded_size(*trimap.shape[1:])
+    grid = height >> shape.levels, width >> shape.levels
     if (common := rule.of_all(grid)) is not None:
         return [common] * len(trimap), common, None
     assert transformer is not None

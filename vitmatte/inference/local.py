@@ -20,10 +20,11 @@ from ..model.block import VitDetLayer, VitDetResidual, convolved
 from ..model.vitdet import VitDet
 from ..padding import Span, touched
 from .attention import attention
-from .bands import finish, offset_tables, residual_in_bands, run_block
+from .bands import offset_tables, residual_in_bands, run_block
 from .cells import CELL, NOTHING, attend_in_cells, cells_of
 from .context import Context, Region
 from .needed import BlockTokens
+from .shortcuts import finish
 
 
 @dataclass

@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..model.config import TransformerConfig
+from ..model.routing import LIGHT_RATIO, LIGHT_REACH
 from ..model.vitmatte import ViTMatte
 from ..padding import touched
 from .cells import CELL
 from .needed import BlockTokens
+
+# The published MEMattes were trained to route a quarter of the tokens. How many it is of a picture turns out block by
+# block; progress counts with this share.
+ROUTED_SHARE = 0.25
 
 
 def backbone_macs(net: ViTMatte, grid: tuple[int, int], needed: int, strided: bool) -> int:
@@ -69,8 +74,35 @@ def transformer_macs(config: TransformerConfig, grid: tuple[int, int], needed: i
         if block == last - 1 and not window and not strided:
             queries = min(tokens, needed)  # a little less than it is where residual convolutions look further
             attended = queries * tokens
-        total += tokens * 3 * channels * channels + queries * channels * channels
-        total += attended * 2 * channels + queries * mlp
+        if config.is_routed(block):
+            assert config.max_routed_tokens is not None
+            routed = expected_routed(tokens, config.max_routed_tokens)
+            total += tokens * (channels * channels + decision_macs(channels) + light_macs(channels))
+            total += attention_macs(channels, int(routed * queries / tokens), routed) + queries * mlp
+        else:
+            total += tokens * 3 * channels * channels + queries * channels * channels
+            total += attended * 2 * channels + queries * mlp
         if block in config.residual_block_indices:
             total += tokens * channels * channels * 13 // 4
     return total
+
+
+def expected_routed(tokens: int, limit: int) -> int:
+    """How many of so many tokens progress takes to be routed."""
+    return max(1, int(ROUTED_SHARE * min(tokens, limit)))
+
+
+def attention_macs(channels: int, queries: int, keys: int) -> int:
+    """Multiply-adds of attention without windows: queries, keys and values, scores, the mean of the values, and the
+    layer after it. None without queries, which ask for no keys."""
+    return (keys * 3 * channels + 2 * queries * keys + queries * channels) * channels if queries else 0
+
+
+def decision_macs(channels: int) -> int:
+    """Multiply-adds of a router for a token, without those of its first layer."""
+    return channels * (channels // 2) + (channels // 2) * (channels // 4) + channels // 4 * 2
+
+
+def light_macs(channels: int) -> int:
+    """Multiply-adds of the light block for a token."""
+    return LIGHT_RATIO * channels * (2 * channels + (2 * LIGHT_REACH + 1) ** 2)

@@ -136,7 +136,7 @@ def prepare(
     rule = scope_of(strategy, model.net.architecture, reach=reach, margin=margin)
     scopes, scope, tokens = frame_scopes(model, trimap, rule)
     footprint = footprint_of(model.net, image.shape[1], image.shape[2], precision, where.type, scope=scope,
-                             tokens=tokens)
+                             tokens=tokens, contract=model.preprocessing.contract)
     return Job(model, image, trimap, frames, where, footprint, scopes, strength)
 
 

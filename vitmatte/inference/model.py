@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +73,7 @@ def load_model(
     device = as_device(device) or "cpu"
     path = locate(name_or_path, **download)
     net = load_net(path, operations=operations, fold=True, dtype=dtype, device=device).requires_grad_(False)
-    if normalization == "as_trained":
-        return MattingModel(net, Preprocessing())
-    return MattingModel(net, Preprocessing.from_folder(path if path.is_dir() else Path(path).parent))
+    preprocessing = Preprocessing()
+    if normalization == "hub":
+        preprocessing = Preprocessing.from_folder(path if path.is_dir() else Path(path).parent)
+    return MattingModel(net, replace(preprocessing, both_sides=net.architecture.routes_tokens))

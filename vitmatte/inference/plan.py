@@ -9,6 +9,7 @@ import torch
 from ..model.config import MattingConfig, TransformerConfig
 from ..model.vitmatte import ViTMatte
 from ..padding import SizeContract, Span
+from .attention import CACHED_SCORES, MIN_QUERIES
 from .cells import CELL
 from .decode import decoder_shape
 from .preprocessing import DIVISOR
@@ -33,6 +34,7 @@ WORKSPACE = 24 * MEBI
 
 
 WHOLE = Scope()
+PADDED = SizeContract(DIVISOR)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Footprint:
         device: type of the device.
         scope: see `scope.Scope`.
         external_values: of another library's backbone, see `largest` of `external.ExternalBackbone`; 0 for a ViTDet.
+        tokens: so many are stored, with limited reach; None: all.
+        contract: the sizes that pictures are padded to.
     """
 
     config: MattingConfig
@@ -79,12 +83,17 @@ class Footprint:
     scope: Scope = WHOLE
     external_values: float = 0
     tokens: int | None = None
+    contract: SizeContract = PADDED
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """(height, width) of the padded picture, in pixels."""
+        return self.contract.padded_size(self.height, self.width)
 
     @property
     def grid(self) -> tuple[int, int]:
         """Tokens (rows, columns)."""
-        contract, stride = SizeContract(DIVISOR), self.config.stride
-        return contract.padded(self.height) // stride, contract.padded(self.width) // stride
+        return self.padded[0] // self.config.stride, self.padded[1] // self.config.stride
 
     @property
     def places(self) -> int:
@@ -111,13 +120,19 @@ class Footprint:
         if transformer is None:
             pixels = frames * self.places * self.config.stride**2
             return tokens + int(pixels * self.external_values * self.dtype.itemsize * EXTERNAL_ALIVE), 0
-        whole = tokens * self._copies(transformer) + self._bands(transformer, band, frames)
+        whole = int(tokens * self._copies(transformer)) + self._bands(transformer, band, frames)
         if self.scope.reach is not None:
             return whole + INDICES * self.places, self._cells(transformer, self.scope.reach, chunk, frames)
         return whole, self._scores(transformer, chunk, frames)
 
-    def _copies(self, backbone: TransformerConfig) -> int:
-        """How often all tokens are there: tokens, a global block's queries, keys and values; strided, once more."""
+    def _copies(self, backbone: TransformerConfig) -> float:
+        """How often all tokens are there: tokens, a global block's queries, keys and values; strided, once more.
+
+        With routing, queries, keys and values of as many as may be routed, or their result and what is added to all.
+        """
+        if backbone.max_routed_tokens is not None:
+            share = min(1.0, backbone.max_routed_tokens / self.places)
+            return 1 + max(3 * share, 1 + share)
         if len(set(backbone.window_block_indices)) == backbone.num_hidden_layers:
             return 2
         return 5 if self.scope.strided else 4
@@ -133,8 +148,12 @@ class Footprint:
 
     def _scores(self, backbone: TransformerConfig, chunk: int, frames: int) -> int:
         width, chunk = self._widths(chunk)
-        heads = frames * backbone.num_attention_heads
-        return max(self.places * width, min(chunk, heads * self.places**2 * width))
+        heads, keys = frames * backbone.num_attention_heads, self.places
+        if backbone.max_routed_tokens is not None and self.device in ("cpu", "cuda"):
+            keys = max(1, backbone.window_size**2)  # without tables torch's fused kernels make no scores
+            if self.device == "cpu":  # as `attention` cuts them
+                chunk = min(chunk, max(CACHED_SCORES, MIN_QUERIES * keys * width))
+        return max(keys * width, min(chunk, heads * self.places * keys * width))
 
     def _cells(self, backbone: TransformerConfig, reach: int, chunk: int, frames: int) -> int:
         """Scores of cells of queries, and the keys and values that are gathered for them."""
@@ -153,8 +172,7 @@ class Footprint:
 
     def _tile(self, side: int) -> tuple[int, int]:
         """Bytes of (maps, scratch) of one tile of the decoder."""
-        contract, shape = SizeContract(DIVISOR), decoder_shape(self.config)
-        height, width = contract.padded(self.height), contract.padded(self.width)
+        shape, (height, width) = decoder_shape(self.config), self.padded
         tile = shape.tile(_middle(side, height), _middle(side, width), height, width)
         maps, scratch = shape.peak(tile)
         return maps * self.dtype.itemsize, scratch * self.dtype.itemsize
@@ -169,8 +187,8 @@ def _middle(side: int, size: int) -> Span:
 
 def footprint_of(
     net: ViTMatte, height: int, width: int, dtype: torch.dtype, device: str, *, scope: Scope = WHOLE,
-    tokens: int | None = None,
+    tokens: int | None = None, contract: SizeContract = PADDED,
 ) -> Footprint:
     """What computing a frame of height x width pixels with a net takes; see `Footprint`."""
     external = net.external.largest if net.external else 0
-    return Footprint(net.architecture, height, width, dtype, device, scope, external, tokens)
+    return Footprint(net.architecture, height, width, dtype, device, scope, external, tokens, contract)

@@ -33,17 +33,24 @@ class Preprocessing:
         divisor: both sides are padded with zeros to a multiple of this many pixels, after normalisation.
         unknown: the trimap's value for unknown pixels; None feeds the trimap's own values, as the hub's port does
             (128 / 255 for an 8-bit trimap).
+        both_sides: see `padding.SizeContract`.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     divisor: int = DIVISOR
     unknown: float | None = 0.5
+    both_sides: bool = False
+
+    @property
+    def contract(self) -> SizeContract:
+        """The sizes that pictures are padded to."""
+        return SizeContract(self.divisor, self.both_sides)
 
     def net_input(self, image: Tensor, trimap: Tensor) -> Tensor:
         """image [B, H, W, 3] and trimap [B, H, W] (0, 1, or between for unknown) to [B, 4, H', W'] of the image's
         dtype."""
-        return SizeContract(self.divisor).pad(self.channels(image, trimap).permute(0, 3, 1, 2))
+        return self.contract.pad(self.channels(image, trimap).permute(0, 3, 1, 2))
 
     def region(
         self, image: Tensor, trimap: Tensor, rows: Span, columns: Span, device: torch.device, dtype: torch.dtype

@@ -93,13 +93,17 @@ def scope_of(
 
     Raises:
         ValueError: for another strategy, a reach or margin that is no whole number of at least 1 (margin: 0) or comes
-            without local attention, or local attention for another library's backbone.
+            without local attention, or local attention for another library's backbone; grid or local for a net that
+            routes tokens.
     """
     check_choice("strategy", strategy, STRATEGIES)
     for name, value, low in (("reach", reach, 1), ("margin", margin, 0)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < low):
             raise ValueError(f"{name} is {value!r}; expected a whole number of tokens, at least {low}")
     transformer = architecture.transformer
+    if strategy in ("local", "grid") and architecture.routes_tokens:
+        raise ValueError(f"strategy is {strategy!r}, but this net is a MEMatte, whose routers look at the whole "
+                         "picture and let some tokens attend to each other wherever they are; expected exact or auto")
     own = None if transformer is None else transformer.attention_reach
     if strategy not in ("local", "auto" if own is not None else "local") and (reach is not None or margin is not None):
         raise ValueError("reach and margin are for strategy 'local'; give that, or leave them out")

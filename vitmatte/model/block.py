@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ..padding import SizeContract
 from .attention import RelativePositions, attention_probabilities, reach_mask, relative_table
 from .config import TransformerConfig
+from .routing import LightBlock, Router
 
 ACTIVATION: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -44,7 +45,7 @@ class VitDetAttention(nn.Module):
 
     Args:
         config: the transformer's.
-        window: tokens on a window's side; 0 for the whole grid.
+        window: tokens on a window's side; 0 for the whole grid, or the tokens of it that a router picks.
         ops: namespace with Linear.
     """
 
@@ -54,7 +55,7 @@ class VitDetAttention(nn.Module):
         self.heads, self.dim = config.num_attention_heads, config.head_dim
         self.qkv = ops.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias, **at)
         self.proj = ops.Linear(config.hidden_size, config.hidden_size, **at)
-        self.relative = config.use_relative_position_embeddings
+        self.relative = config.use_relative_position_embeddings and (window > 0 or config.max_routed_tokens is None)
         if self.relative:
             rows, columns = (window, window) if window else config.grid
             self.rel_pos_h = nn.Parameter(torch.zeros(2 * rows - 1, self.dim, **at))
@@ -152,9 +153,23 @@ class VitDetLayer(nn.Module):
         self.mlp = VitDetMlp(config, ops, **at)
         self.drop_path_rate = config.drop_path_rate * index / max(1, config.num_hidden_layers - 1)
         self.residual = VitDetResidual(config, ops, **at) if index in config.residual_block_indices else None
+        self.router = Router(config, ops, **at) if config.is_routed(index) else None
+        self.efficient_block = LightBlock(config, ops, **at) if config.is_routed(index) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens [B, H, W, C] to the same."""
-        x = x + drop_path(self.attention(self.norm1(x)), self.drop_path_rate, self.training)
+        attended = self.attention(self.norm1(x)) if self.router is None else self.routed(x)
+        x = x + drop_path(attended, self.drop_path_rate, self.training)
         x = x + drop_path(self.mlp(self.norm2(x)), self.drop_path_rate, self.training)
         return x if self.residual is None else self.residual(x)
+
+    def routed(self, x: Tensor) -> Tensor:
+        """What a block with a router adds to tokens [B, H, W, C] before the MLP."""
+        assert self.router is not None and self.efficient_block is not None
+        added = self.efficient_block(x)
+        for i, mine in enumerate(self.router.routed(self.router(x))):  # [H, W]
+            if bool(mine.any()):
+                chosen = self.norm1(x[i][mine])[None, None]  # [1, 1, R, C]
+                where = torch.tensor(i, device=x.device), *mine.nonzero(as_tuple=True)
+                added = added.index_put(where, self.attention(chosen)[0, 0])
+        return added

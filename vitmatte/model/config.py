@@ -21,7 +21,7 @@ TRANSFORMER_RULES: dict[str, Rule] = {
     "hidden_act": one_of(*ACTIVATIONS), "dropout_prob": RATE, "drop_path_rate": RATE, "initializer_range": RATE,
     "layer_norm_eps": EPSILON, "image_size": SIZE, "pretrain_image_size": SIZE, "patch_size": SIZE,
     "qkv_bias": FLAG, "use_absolute_position_embeddings": FLAG, "use_relative_position_embeddings": FLAG,
-    "window_size": WHOLE, "attention_reach": _OPTIONAL_COUNT,
+    "window_size": WHOLE, "attention_reach": _OPTIONAL_COUNT, "max_routed_tokens": _OPTIONAL_COUNT,
 }
 MATTING_RULES: dict[str, Rule] = {
     "hidden_size": COUNT, "initializer_range": RATE, "batch_norm_eps": EPSILON,
@@ -69,6 +69,9 @@ class TransformerConfig:
         last_block: so many blocks run for the feature map; None for all.
         attention_reach: global blocks attend to keys at most so many tokens away in rows and in columns, with their
             tables as trained; None: to all keys, with tables stretched to the picture.
+        max_routed_tokens: global blocks are MEMatte's: without tables; a router picks the tokens that attend, among
+            themselves, at most so many of a picture, and a light block stands in for attention for the others (see
+            `routing`). None: all tokens attend.
 
     Raises:
         ValueError: for a value that is not as described; the message names the field.
@@ -95,6 +98,7 @@ class TransformerConfig:
     window_size: int = 14
     last_block: int | None = None
     attention_reach: int | None = None
+    max_routed_tokens: int | None = None
 
     def __post_init__(self) -> None:
         self.check("TransformerConfig")
@@ -110,6 +114,12 @@ class TransformerConfig:
             "mlp_ratio": Rule(lambda v: 1 <= self.hidden_size * v < 1e9, "a positive number"),
             "image_size": Rule(lambda v: min(self.grid) >= 1, f"at least one patch of {self.patch_size}"),
         })
+        if self.max_routed_tokens is not None and self.attention_reach is not None:
+            raise ValueError(f"{owner}: attention_reach is {self.attention_reach}; expected None with "
+                             "max_routed_tokens: routed tokens attend to each other wherever they are")
+        if self.max_routed_tokens is not None and self.hidden_size % 4:
+            raise ValueError(f"{owner}: hidden_size is {self.hidden_size}; expected a multiple of 4 with "
+                             "max_routed_tokens, because routers halve it twice")
         grid = self.pretrain_grid
         if self.use_absolute_position_embeddings and (grid[0] != grid[1] or grid[0] < 1):
             raise ValueError(f"{owner}: pretrain_image_size is {self.pretrain_image_size}; expected a square of at "
@@ -138,6 +148,10 @@ class TransformerConfig:
     def window_of(self, block: int) -> int:
         """Tokens on the side of a block's attention windows; 0 where it attends globally."""
         return self.window_size if block in self.window_block_indices else 0
+
+    def is_routed(self, block: int) -> bool:
+        """Whether a router picks the tokens that attend in a block."""
+        return self.max_routed_tokens is not None and not self.window_of(block)
 
 
 @dataclass(frozen=True)
@@ -214,6 +228,11 @@ class MattingConfig:
     def transformer(self) -> TransformerConfig | None:
         """The backbone's configuration where it is the transformer built in."""
         return self.backbone if isinstance(self.backbone, TransformerConfig) else None
+
+    @property
+    def routes_tokens(self) -> bool:
+        """Whether it is a MEMatte, whose global blocks have routers."""
+        return self.transformer is not None and self.transformer.max_routed_tokens is not None
 
     @property
     def external(self) -> ExternalConfig | None:

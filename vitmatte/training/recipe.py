@@ -168,6 +168,10 @@ class Recipe:
         if self.backbone is not None and self.start is not None:
             raise ValueError(f"Recipe: backbone is {self.backbone!r} and start {self.start!r}; expected at most one "
                              "of the two: start gives the backbone's weights too")
+        if self.model.routes_tokens:
+            raise ValueError("Recipe: model has max_routed_tokens; expected a net without, because routers learn with "
+                             "a teacher and noise on their decisions, which is not built: train a MEMatte with its "
+                             "authors' code")
         if self.average > 1:
             raise ValueError(f"Recipe: average is {self.average!r}; expected a decay from 0 to 1")
 

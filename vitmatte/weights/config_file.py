@@ -19,6 +19,9 @@ VITDET_DEFAULTS: dict[str, Any] = {
     "num_channels": 3, "window_block_indices": (), "residual_block_indices": (), "window_size": 0,
     "use_relative_position_embeddings": False,
 }
+# What stands for "vitdet" where tokens are routed. It is a name that transformers does not know, so that it refuses a
+# net that it cannot hold instead of filling in random weights.
+ROUTED_TYPE = "mematte_vitdet"
 SIZES = ("image_size", "pretrain_image_size", "patch_size")
 LISTS = ("window_block_indices", "residual_block_indices", "convstream_hidden_sizes", "fusion_hidden_sizes")
 STAGES = ("out_features", "out_indices")
@@ -85,13 +88,33 @@ def backbone_of(values: Mapping[str, Any], owner: str) -> TransformerConfig | Ex
     if not isinstance(described, Mapping):
         raise ValueError(f"{owner}: backbone_config is {described!r:.200}; expected a VitDetConfig, a configuration of "
                          "transformers, or a dict")
-    if described.get("model_type", "vitdet") != "vitdet":
+    if not is_vitdet(described):
         return ExternalConfig(described=as_json(dict(described)))
     return transformer_config(described)
 
 
+def is_vitdet(values: Mapping[str, Any]) -> bool:
+    """Whether the content of a backbone's configuration is that of a ViTDet, with routed tokens or without."""
+    return values.get("model_type", "vitdet") in ("vitdet", ROUTED_TYPE)
+
+
+def as_vitdet(values: Mapping[str, Any], owner: str) -> Mapping[str, Any]:
+    """The content of a ViTDet's configuration with the `model_type` "vitdet", also where tokens are routed.
+
+    Raises:
+        ValueError: tokens are routed, but nothing says how many at most.
+    """
+    if values.get("model_type") != ROUTED_TYPE:
+        return values
+    if values.get("max_routed_tokens") is None:
+        raise ValueError(f"{owner}: max_routed_tokens is None; expected a whole number of at least 1, because "
+                         f"model_type is {ROUTED_TYPE!r}")
+    return {**values, "model_type": "vitdet"}
+
+
 def transformer_config(values: Mapping[str, Any], owner: str = "VitDetConfig") -> TransformerConfig:
     """The architecture that the content of a ViTDet's configuration describes; errors as in `matting_config`."""
+    values = as_vitdet(values, owner)
     check_model_type(values, "vitdet", owner)
     known = {f.name for f in fields(TransformerConfig)} - {"last_block"}
     given = {**VITDET_DEFAULTS, **{key: value for key, value in values.items() if key in known}}
@@ -142,7 +165,7 @@ def _built(kind: Any, values: dict[str, Any], owner: str) -> Any:
 
 
 def described(config: MattingConfig) -> dict[str, Any]:
-    """An architecture as the content of a config.json, which loads here and in transformers."""
+    """An architecture as the content of a config.json: loads here, and in transformers unless tokens are routed."""
     values: dict[str, Any] = {"model_type": "vitmatte"}
     for f in fields(MattingConfig):
         if f.name != "backbone":
@@ -166,7 +189,10 @@ def described_transformer(config: TransformerConfig) -> dict[str, Any]:
             value = value[0] if value[0] == value[1] else list(value)
         values[f.name] = list(value) if isinstance(value, tuple) else value
     del values["last_block"]
-    if config.attention_reach is None:
-        del values["attention_reach"]
+    for own in ("attention_reach", "max_routed_tokens"):
+        if values[own] is None:
+            del values[own]
+    if config.max_routed_tokens is not None:
+        values["model_type"] = ROUTED_TYPE
     return {**values, "out_features": [f"stage{config.depth}" if config.depth else "stem"],
             "out_indices": [config.depth]}

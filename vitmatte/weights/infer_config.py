@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..model.config import MattingConfig, TransformerConfig
+from .mematte import LIGHT, MAX_ROUTED_TOKENS
 from .names import shown
 
 WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -15,8 +16,9 @@ WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
 def infer_config(state: Mapping[str, Tensor], where: str = "checkpoint") -> MattingConfig:
     """The configuration of a net from the shapes of its tensors (hub names).
 
-    Epsilons and the activation leave no trace in shapes; the published nets' are assumed. Two lengths of relative
-    position tables tell window blocks (the shorter) from global ones.
+    Epsilons, the activation and the most tokens that are routed leave no trace in shapes; the published nets' are
+    assumed. Two lengths of relative position tables tell window blocks (the shorter) from global ones; global blocks of
+    a MEMatte have none, but a light block.
 
     Raises:
         ValueError: when the shapes leave something open; then a config.json is needed beside the file.
@@ -32,13 +34,15 @@ def _infer_config(state: Mapping[str, Tensor]) -> MattingConfig:
     hidden, channels, patch, _ = state["backbone.embeddings.projection.weight"].shape
     layer = "backbone.encoder.layer."
     blocks = 1 + max(int(name[len(layer):].split(".")[0]) for name in state if name.startswith(layer))
-    lengths = [state[f"{layer}{i}.attention.rel_pos_h"].shape[0] for i in range(blocks)]
-    widest = max(state[f"{layer}{i}.attention.rel_pos_w"].shape[0] for i in range(blocks))
-    height, width = ((length + 1) // 2 * patch for length in (max(lengths), widest))
-    residual = [i for i in range(blocks) if f"{layer}{i}.residual.conv1.weight" in state]
-    if len(set(lengths)) == 1:
+    routed = {int(name[len(layer):].split(".")[0]) for name in state if name.startswith(layer) and f".{LIGHT}." in name}
+    lengths = {i: state[f"{layer}{i}.attention.rel_pos_h"].shape[0] for i in range(blocks) if i not in routed}
+    if not lengths or (len(set(lengths.values())) == 1) == (not routed):
         raise KeyError("which blocks attend in windows")
-    windowed = [i for i in range(blocks) if lengths[i] == min(lengths)]
+    window = min(lengths.values())
+    windowed = [i for i, length in lengths.items() if length == window]
+    sides = [max(state[f"{layer}{i}.attention.rel_pos_{axis}"].shape[0] for i in lengths) for axis in "hw"]
+    height, width = (512, 512) if routed else ((length + 1) // 2 * patch for length in sides)
+    residual = [i for i in range(blocks) if f"{layer}{i}.residual.conv1.weight" in state]
     positions = state.get("backbone.embeddings.position_embeddings")
     pretrained = round((positions.shape[1] - 1) ** 0.5) * patch if positions is not None else 224
     streams = [state[name].shape[0] for name in _numbered(state, "decoder.convstream.convs.{}.conv.weight")]
@@ -47,7 +51,7 @@ def _infer_config(state: Mapping[str, Tensor]) -> MattingConfig:
         backbone=TransformerConfig(
             hidden_size=hidden,
             num_hidden_layers=blocks,
-            num_attention_heads=hidden // state[f"{layer}0.attention.rel_pos_h"].shape[1],
+            num_attention_heads=hidden // state[f"{layer}{windowed[0]}.attention.rel_pos_h"].shape[1],
             mlp_ratio=state[f"{layer}0.mlp.fc1.weight"].shape[0] / hidden,
             image_size=(height, width),
             pretrain_image_size=(pretrained, pretrained),
@@ -58,7 +62,8 @@ def _infer_config(state: Mapping[str, Tensor]) -> MattingConfig:
             residual_block_indices=tuple(residual),
             use_absolute_position_embeddings=positions is not None,
             use_relative_position_embeddings=True,
-            window_size=(min(lengths) + 1) // 2,
+            window_size=(window + 1) // 2,
+            max_routed_tokens=MAX_ROUTED_TOKENS if routed else None,
         ),
         hidden_size=hidden,
         convstream_hidden_sizes=tuple(streams),

@@ -1,7 +1,7 @@
 """Layouts of checkpoints, told by their names, and each brought to the hub's names.
 
-The hub's own (safetensors or pytorch_model.bin); hustvl's (.pth, flat or under "model" as detectron2 writes it); and
-nets with another library's backbone, whose names in the decoder are the hub's.
+The hub's own (safetensors or pytorch_model.bin); hustvl's (.pth, flat or under "model" as detectron2 writes it), which
+MEMatte's authors use too; and nets with another library's backbone, whose names in the decoder are the hub's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .mematte import is_mematte, is_starting_point, with_routers_in_blocks, without_teacher
 from .names import described_content, hub_name, shown, without_prefix
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -45,6 +46,13 @@ def canonical_state(content: Mapping[str, Any], where: str = "checkpoint") -> tu
     content = without_prefix(content)
     if "backbone.embeddings.projection.weight" in content:
         layout = "hub"
+    elif is_starting_point(content):
+        raise ValueError(f"{where} holds a net and its teacher, but no routers: it is what training of a MEMatte "
+                         "starts from, not one that was trained. Load the ViTMatte that it was made of, or a trained "
+                         "MEMatte")
+    elif is_mematte(content):
+        layout = "MEMatte"
+        content = {hub_name(name): value for name, value in with_routers_in_blocks(without_teacher(content)).items()}
     elif "backbone.patch_embed.proj.weight" in content:
         layout = "hustvl"
         content = {hub_name(name): value for name, value in content.items()}

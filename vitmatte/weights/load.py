@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,6 +123,9 @@ def fill(
     check_shapes(net, checkpoint.state, where=where, layout=checkpoint.layout)
     net.load_state_dict(checkpoint.state, strict=True, assign=True)
     if fold:
+        if dtype is not None:  # folded weights of a float16 file need not fit float16
+            own = [x.dtype for x in net.decoder.state_dict().values() if x.is_floating_point()]
+            net.decoder.to(reduce(torch.promote_types, own, torch.float32))
         net.fold()
     place(net, where=where, layout=checkpoint.layout, device=device, dtype=dtype)
     return net.eval()

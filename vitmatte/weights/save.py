@@ -22,6 +22,8 @@ ARCHITECTURE = "VitMatteForImageMatting"  # transformers' name of the class that
 def save_net(net: ViTMatte, folder: str | os.PathLike[str]) -> None:
     """Writes config.json and model.safetensors to a folder, which load here and in transformers; both or neither.
 
+    transformers refuses a net that routes tokens, which it does not know.
+
     Raises:
         ValueError: for a folded net. OSError: the folder cannot be written.
     """
