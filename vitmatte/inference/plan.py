@@ -13,6 +13,7 @@ from .cells import CELL
 from .decode import decoder_shape
 from .preprocessing import DIVISOR
 from .scope import Scope
+from .unet_tiles import UNetShape
 
 MEBI = 2**20
 
@@ -28,6 +29,8 @@ BANDS_ALIVE = 3
 EXTERNAL_ALIVE = 6
 # Bytes for each place of the grid that say which token stands there, with limited reach.
 INDICES = 64
+# Of DiffMatte, float32 numbers for each pixel: the noisy matte before and after a step, and what std makes of it.
+STATES = 3
 # Workspace of the libraries underneath (packed matrices, convolution scratch), and what allocators keep.
 WORKSPACE = 24 * MEBI
 
@@ -99,6 +102,8 @@ class Footprint:
         """
         maps, scratch = self._tile(side)
         frame = self.height * self.width * (4 + 1 + 4)  # trimap, unknown area, matte
+        if self.config.diffusion is not None:
+            frame += self.height * self.width * STATES * 4
         whole, scores = self._backbone(band, chunk, frames)
         peak = WORKSPACE + frames * frame + whole + maps + max(scratch, scores)
         return Plan(band, chunk, side, frames, peak)
@@ -111,7 +116,11 @@ class Footprint:
         if transformer is None:
             pixels = frames * self.places * self.config.stride**2
             return tokens + int(pixels * self.external_values * self.dtype.itemsize * EXTERNAL_ALIVE), 0
-        whole = tokens * self._copies(transformer) + self._bands(transformer, band, frames)
+        copies = tokens * self._copies(transformer)
+        if isinstance(shape := decoder_shape(self.config), UNetShape):  # kept while the decoder runs, beside tokens
+            pixels = self.places * self.config.stride**2
+            copies = max(copies, tokens + int(pixels * shape.middle_values * self.dtype.itemsize))
+        whole = copies + self._bands(transformer, band, frames)
         if self.scope.reach is not None:
             return whole + INDICES * self.places, self._cells(transformer, self.scope.reach, chunk, frames)
         return whole, self._scores(transformer, chunk, frames)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..values import COUNT, COUNTS, EPSILON, FLAG, POSITIVE, RATE, SIZE, WHOLE, Rule, check_values, each, is_int, one_of
+from .diffusion import DiffusionConfig
 
 CHANNELS = 4  # RGB and trimap
 MAX_BLOCKS = 1000  # real nets have up to 48
@@ -176,6 +177,8 @@ class MattingConfig:
         initializer_range: standard deviation of fresh weights.
         convstream_hidden_sizes: channels of the detail maps at 1/2, 1/4, 1/8 of the size.
         fusion_hidden_sizes: channels after each fusion; one more than the detail maps.
+        diffusion: how the decoder is run; where it is given the decoder is DiffMatte's (`dunet`), whose detail maps
+            have 32, 64 and 128 channels in the published nets.
 
     Raises:
         ValueError: for values that are not as described or do not go together; the message names the field.
@@ -187,6 +190,7 @@ class MattingConfig:
     initializer_range: float = 0.02
     convstream_hidden_sizes: tuple[int, ...] = (48, 96, 192)
     fusion_hidden_sizes: tuple[int, ...] = (256, 128, 64, 32)
+    diffusion: DiffusionConfig | None = None
 
     def __post_init__(self) -> None:
         self.check("MattingConfig")
@@ -198,6 +202,10 @@ class MattingConfig:
             raise ValueError(f"{owner}: fusion_hidden_sizes is {list(self.fusion_hidden_sizes)}; expected "
                              f"{len(self.convstream_hidden_sizes) + 1} numbers, one more than convstream_hidden_sizes "
                              f"{list(self.convstream_hidden_sizes)}")
+        if self.diffusion is not None and (self.transformer is None or self.num_channels != CHANNELS):
+            raise ValueError(f"{owner}: diffusion is given, and the backbone is "
+                             + ("another library's" if self.transformer is None else f"one of {self.num_channels} "
+                                "channels") + f"; expected the transformer built in, with {CHANNELS} channels")
         if self.transformer is None:
             return
         if self.transformer.hidden_size != self.hidden_size:
