@@ -13,7 +13,8 @@ from pathlib import Path
 import pack
 import pytest
 import torch
-from nets import assert_close, random_net
+from diffmatte_nets import random_diffmatte
+from nets import SPREAD, assert_close, random_net
 from rounding import ALPHA
 
 from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
@@ -326,6 +327,21 @@ def test_choices_are_bundled_released_and_the_users_own(models_folder):
     assert [name.replace("\\", "/") for name in names[5:]] == ["mine/model.safetensors"]
     model = run("ViTMatteModelLoader", model_name=names[5], precision="fp32", normalization="as trained")
     assert run("ViTMatteMatting", model=model, image=IMAGE, trimap=MASK).shape == (1, 40, 56)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_diffmatte_of_the_users(models_folder, precision):
+    """The authors' file in models/vitmatte, through the layers that ComfyUI makes."""
+    net = random_diffmatte()
+    torch.save({"model": {f"model.{name}": value for name, value in net.state_dict().items()}},
+               models_folder / "diffmatte.pth")
+    assert "diffmatte.pth" in BY_ID["ViTMatteModelLoader"].define_schema().inputs[0].options
+    model = run("ViTMatteModelLoader", model_name="diffmatte.pth", precision=precision, normalization="as trained")
+    image, trimap = torch.rand(1, 40, 56, 3), torch.full((1, 40, 56), 0.5)
+    alpha = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    expected = matte(load_model(models_folder / "diffmatte.pth"), image, trimap)
+    assert expected.std() > SPREAD
+    assert_close(alpha, expected, ALPHA if precision == "fp32" else 0.6)
 
 
 def test_replaced_files_are_noticed(models_folder):

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from ..weights.download import download
-from ..weights.released import BUNDLED, RELEASED, on_disk
+from ..weights.released import BUNDLED, RELATIVES, RELEASED, on_disk
 
 
 def register(commands: Any) -> list[argparse.ArgumentParser]:
@@ -26,6 +26,8 @@ def _models(options: argparse.Namespace) -> int:
         place = on_disk(model.name, options.models_folder)
         state = "on disk" if place else "downloadable"
         print(f"{model.name:34} {state:13} SAD / MSE {model.accuracy}; {model.licence}")
+    for name, notes in RELATIVES.items():
+        print(f"{name:34} {'a file':13} {notes}")
     print(f"Downloads are kept in {options.models_folder}.")
     return 0
 

@@ -11,7 +11,8 @@ middle is computed once and kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -203,7 +204,9 @@ class _Run:
 
 def _up(block: UpBlock, x: Tensor, added: Tensor | None, context: Context) -> Tensor:
     """A block on the way up before its last ReLU: [1, C, H, W] to [1, outputs, 2H, 2W]."""
-    inner = _finished(block.bn1(block.conv1(x)), context)
+    with _repeatable(x):
+        inner = block.conv1(x)
+    inner = _finished(block.bn1(inner), context)
     inner = inner if added is None else inner.add_(added)
     result: Any = block.bn2(block.conv2(inner))
     del inner
@@ -212,6 +215,19 @@ def _up(block: UpBlock, x: Tensor, added: Tensor | None, context: Context) -> Te
         return result.add_(block.around(x))
     add_enlarged(result, x, around, context)
     return result
+
+
+@contextmanager
+def _repeatable(x: Tensor) -> Iterator[None]:
+    """Within it cuDNN takes no way to convolve, of transposed convolutions, that gives other bits each time."""
+    kept = torch.backends.cudnn.deterministic
+    if x.is_cuda:
+        torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        if x.is_cuda:
+            torch.backends.cudnn.deterministic = kept
 
 
 def _finished(x: Tensor, context: Context) -> Tensor:

@@ -102,8 +102,9 @@ class Footprint:
         """
         maps, scratch = self._tile(side)
         frame = self.height * self.width * (4 + 1 + 4)  # trimap, unknown area, matte
-        if self.config.diffusion is not None:
-            frame += self.height * self.width * STATES * 4
+        if isinstance(shape := decoder_shape(self.config), UNetShape):  # of one frame at a time
+            pixels = self.places * self.config.stride**2
+            maps += int(pixels * (STATES * 4 + shape.middle_values * self.dtype.itemsize))
         whole, scores = self._backbone(band, chunk, frames)
         peak = WORKSPACE + frames * frame + whole + maps + max(scratch, scores)
         return Plan(band, chunk, side, frames, peak)
@@ -116,11 +117,7 @@ class Footprint:
         if transformer is None:
             pixels = frames * self.places * self.config.stride**2
             return tokens + int(pixels * self.external_values * self.dtype.itemsize * EXTERNAL_ALIVE), 0
-        copies = tokens * self._copies(transformer)
-        if isinstance(shape := decoder_shape(self.config), UNetShape):  # kept while the decoder runs, beside tokens
-            pixels = self.places * self.config.stride**2
-            copies = max(copies, tokens + int(pixels * shape.middle_values * self.dtype.itemsize))
-        whole = copies + self._bands(transformer, band, frames)
+        whole = tokens * self._copies(transformer) + self._bands(transformer, band, frames)
         if self.scope.reach is not None:
             return whole + INDICES * self.places, self._cells(transformer, self.scope.reach, chunk, frames)
         return whole, self._scores(transformer, chunk, frames)

@@ -86,21 +86,25 @@ class UNetShape(DecoderShape):
         return total
 
     def peak(self, tile: Tile) -> tuple[int, int]:
-        """Numbers alive at once, at most, while a tile is computed: (in maps, in scratch memory)."""
+        """Numbers taken at most while a tile is computed: (in maps, in scratch memory).
+
+        The way down and the way up follow each other, but count together: of what the first gives back in many
+        sizes, an allocator makes little use for the second. Without that, 10 steps took 1.25 times the plan.
+        """
         details = [tile.area("details", level) * channels for level, channels in enumerate(self.details)]
-        most, scratch = 2 * details[0], 0
-        for level in range(1, self.levels):  # the input of the level, its two ways and their sum
+        down, up, scratch = 4 * details[0], tile.area("features", 0) * (self.features[0] + 2 * self.head), 0
+        for level in range(1, self.levels):  # a level's input, and its two ways with their sum
             maps = 3 * tile.area("inner", level) * self.details[level]
-            most = max(most, sum(details[:level]) + 2 * details[level - 1] + maps)
+            down = max(down, sum(details[1:level]) + 2 * details[level - 1] + maps)
         for level in range(self.levels - 2, -1, -1):
             inputs = tile.area("features", level + 1) * self.inputs(level)
-            most = max(most, sum(details[1:level + 1]) + 2 * inputs + 2 * tile.area("joined", level)
-                       * self.features[level])
+            maps = sum(details[1:level + 1]) + 2 * inputs + 2 * tile.area("joined", level) * self.features[level]
             if self.inputs(level) >= TAPS_CHANNELS:
                 scratch = max(scratch, taps_scratch(tile.area("features", level + 1), self.features[level]))
-            else:
-                most += tile.area("joined", level) * self.inputs(level)
-        return max(most, tile.area("features", 0) * (self.features[0] + 2 * self.head)), scratch
+            else:  # the enlarged input is there
+                maps += tile.area("joined", level) * self.inputs(level)
+            up = max(up, maps)
+        return down + up, scratch
 
     def inputs(self, level: int) -> int:
         """Channels that the block which leads up to a level takes."""

@@ -20,6 +20,13 @@ COMPOSITION_LICENCE = (
 DISTINCTIONS_LICENCE = "trained on Distinctions-646, which its authors give out for research; the hub says Apache-2.0"
 
 
+# Nets that others publish where nothing can be pinned, so that they are the user's files: what to know of each.
+RELATIVES = {
+    "DiffMatte-ViTS, -ViTB": "SAD / MSE 20.52 / 3.06, 18.63 / 2.54, S of 1024 pixels 17.15 / 2.26; trained on Adobe's "
+                             "Composition-1k, whose terms are non-commercial, although their code is MIT",
+}
+
+
 @dataclass(frozen=True)
 class Released:
     """A checkpoint published by ViTMatte's authors.
