@@ -9,9 +9,9 @@ from pathlib import Path
 from vitmatte import VitMatteConfig, VitMatteImageProcessor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
-from nets import random_net  # noqa: E402  the tests' own
+from nets import random_net, randomise  # noqa: E402  the tests' own
 
-__all__ = ["HEADS", "make_weights", "net_config", "random_net"]
+__all__ = ["HEADS", "make_weights", "net_config", "random_net", "randomise"]
 
 HEADS = {"S": 6, "B": 12}  # of 64 channels each
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from commands import run
+from diffmatte_nets import random_diffmatte
 from mematte import mematte_names, random_mematte
 from paths import PORTRAIT, ROOT
 from paths import PORTRAIT_MASK as MASK
@@ -207,6 +208,22 @@ def test_folder_mistakes_are_found_before_work(photos, capsys):
     assert "1 of 3 pictures" in capsys.readouterr().err and not (photos / "out").exists()
     assert run("cutout", photos / "photos", "--mask", MASK, "-o", photos / "out") == 1
     assert "give folders for all" in capsys.readouterr().err
+
+
+def test_a_diffmatte_file(photos):
+    torch.save({"model": random_diffmatte().state_dict()}, photos / "diffmatte.pth")
+    photo, mask = photos / "photos/a.jpg", photos / "masks/a.png"
+    for name in ("1.png", "2.png"):
+        assert run("cutout", photo, "--mask", mask, "-o", photos / "o.png", "--alpha", photos / name, "--inner", 6,
+                   "--outer", 8, "--model", photos / "diffmatte.pth") == 0
+    first, again = (np.array(Image.open(photos / name)) for name in ("1.png", "2.png"))
+    assert (first == again).all() and len(np.unique(first)) > 500
+
+
+def test_a_diffmatte_is_not_exported(photos, capsys):
+    torch.save({"model": random_diffmatte().state_dict()}, photos / "diffmatte.pth")
+    assert run("export", "--model", photos / "diffmatte.pth", "-o", photos / "net.onnx") == 1
+    assert "the net is a DiffMatte" in capsys.readouterr().err and not (photos / "net.onnx").exists()
 
 
 def test_as_a_module(photos):

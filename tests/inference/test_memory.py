@@ -46,6 +46,8 @@ OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB"
     {"net": "S", "height": 768, "width": 768, "strategy": "grid"},
     {"net": "MEMatte-S", "height": 700, "width": 900, "share": 0.3},
     {"net": "MEMatte-S", "height": 1024, "width": 1024, "share": 0.1, "limit": 100 * MEBI},
+    {"net": "DiffMatte-S", "height": 512, "width": 640},
+    {"net": "DiffMatte-S", "height": 700, "width": 512, "share": 0.2, "limit": 90 * MEBI},
     # Without instructions for bfloat16 the libraries underneath keep float32 copies, up to 1.5 times the plan; with
     # them, what they keep of packed weights depends on the processor (0.74 to 1.15 of the plan seen).
     pytest.param({"net": "S", "height": 768, "width": 1024, "share": 0.3, "dtype": "bfloat16"},

@@ -13,8 +13,9 @@ from pathlib import Path
 import pack
 import pytest
 import torch
+from diffmatte_nets import random_diffmatte
 from mematte import mematte_names, random_mematte
-from nets import assert_close, random_net
+from nets import SPREAD, assert_close, random_net
 from rounding import ALPHA
 
 from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
@@ -346,6 +347,21 @@ def test_a_memattes_file_is_one_of_the_users_own(models_folder):
             run("ViTMatteMatting", model=model, image=IMAGE, trimap=trimap, strategy=strategy)
     half = run("ViTMatteModelLoader", precision="fp16", **chosen)
     assert run("ViTMatteMatting", model=half, image=IMAGE, trimap=trimap).isfinite().all()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_diffmatte_of_the_users(models_folder, precision):
+    """The authors' file in models/vitmatte, through the layers that ComfyUI makes."""
+    net = random_diffmatte()
+    torch.save({"model": {f"model.{name}": value for name, value in net.state_dict().items()}},
+               models_folder / "diffmatte.pth")
+    assert "diffmatte.pth" in BY_ID["ViTMatteModelLoader"].define_schema().inputs[0].options
+    model = run("ViTMatteModelLoader", model_name="diffmatte.pth", precision=precision, normalization="as trained")
+    image, trimap = torch.rand(1, 40, 56, 3), torch.full((1, 40, 56), 0.5)
+    alpha = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    expected = matte(load_model(models_folder / "diffmatte.pth"), image, trimap)
+    assert expected.std() > SPREAD
+    assert_close(alpha, expected, ALPHA if precision == "fp32" else 0.6)
 
 
 def test_replaced_files_are_noticed(models_folder):

@@ -1,7 +1,7 @@
 """One matte in a process of its own: `python peak.py JSON` prints its memory peak and the plan's, in bytes (Linux).
 
-JSON: net "S", "B", "MEMatte-S" or "tiny"; height, width; share of the area that is unknown, a horizontal band; limit;
-dtype; strategy.
+JSON: net "S", "B", "MEMatte-S", "DiffMatte-S" or "tiny"; height, width; share of the area that is unknown, a
+horizontal band; limit; dtype; strategy.
 """
 
 from __future__ import annotations
@@ -29,11 +29,18 @@ from vitmatte import (  # noqa: E402
 )
 from vitmatte.inference.matting import prepare  # noqa: E402
 from vitmatte.inference.preprocessing import Preprocessing  # noqa: E402
+from vitmatte.model.config import MattingConfig  # noqa: E402
+from vitmatte.model.diffusion import DiffusionConfig  # noqa: E402
+from vitmatte.model.vitmatte import ViTMatte  # noqa: E402
 
 
 def build(name: str, dtype: torch.dtype) -> MattingModel:
     if name == "tiny":
         return load_model(dtype=dtype)
+    if name == "DiffMatte-S":
+        net = randomise(ViTMatte(MattingConfig(convstream_hidden_sizes=(32, 64, 128), diffusion=DiffusionConfig())))
+        net.fold()
+        return MattingModel(net.to(dtype).requires_grad_(False), Preprocessing(both_sides=True))
     routes = name.startswith("MEMatte-")
     heads = {"S": 6, "B": 12}[name[-1]]
     backbone = replace(VitMatteConfig().vitdet, hidden_size=64 * heads, num_attention_heads=heads,

@@ -7,11 +7,7 @@ import sys
 from typing import Any
 
 from ..weights.download import download
-from ..weights.mematte import LICENCE as MEMATTE_LICENCE
-from ..weights.released import BUNDLED, RELEASED, on_disk
-
-# Nets that grew out of ViTMatte, whose weights nobody can pin: what is given as --model PATH.
-OWN_FILES = {"MEMatte (--model PATH)": ("SAD / MSE 21.90 / 3.4 (S), 21.06 / 3.1 (B)", MEMATTE_LICENCE)}
+from ..weights.released import BUNDLED, RELATIVES, RELEASED, on_disk
 
 
 def register(commands: Any) -> list[argparse.ArgumentParser]:
@@ -30,8 +26,8 @@ def _models(options: argparse.Namespace) -> int:
         place = on_disk(model.name, options.models_folder)
         state = "on disk" if place else "downloadable"
         print(f"{model.name:34} {state:13} SAD / MSE {model.accuracy}; {model.licence}")
-    for name, (accuracy, licence) in OWN_FILES.items():
-        print(f"{name:34} {'your own file':13} {accuracy}; {licence}")
+    for name, notes in RELATIVES.items():
+        print(f"{name:34} {'your own file':13} {notes}")
     print(f"Downloads are kept in {options.models_folder}.")
     return 0
 

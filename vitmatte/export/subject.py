@@ -57,12 +57,15 @@ class Subject:
         dtype: of the weights; None for the model's own.
 
     Raises:
-        ValueError: for a backbone other than ViTDet, a net that routes tokens, a dtype other than float32 and float16,
-            or padding that does not fit the patches.
+        ValueError: for a DiffMatte, a net that routes tokens, a backbone other than ViTDet, a dtype other than float32
+            and float16, or padding that does not fit the patches.
     """
 
     def __init__(self, model: MattingModel | ViTMatte, dtype: torch.dtype | None) -> None:
         net = model.net if isinstance(model, MattingModel) else model
+        if net.architecture.diffusion is not None:
+            raise ValueError("the net is a DiffMatte, whose steps depend on the whole picture's standard deviation and "
+                             "on noise; only nets with ViTMatte's decoder can be exported")
         if not isinstance(net.backbone, VitDet):
             raise ValueError(f"the net's backbone is a {type(net.backbone).__name__}; only nets with a ViTDet backbone "
                              "can be exported")

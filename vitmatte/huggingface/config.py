@@ -107,7 +107,7 @@ class VitMatteConfig(HubConfig):
 
     @classmethod
     def from_architecture(cls, architecture: MattingConfig) -> VitMatteConfig:
-        """The documented configuration of an architecture."""
+        """The documented configuration of an architecture; ValueError for a DiffMatte, which has none."""
         return cls.from_dict(described(architecture))
 
     @property

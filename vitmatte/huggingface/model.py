@@ -140,7 +140,8 @@ class VitMatteForImageMatting(ViTMatte, PretrainedNet):
         """What config.json says, or else the tensors' shapes."""
         if (beside := checkpoint.described_by) is not None:
             return VitMatteConfig.from_json_file(beside)
-        return VitMatteConfig.from_architecture(checkpoint.config())
+        with naming(str(checkpoint.path)):
+            return VitMatteConfig.from_architecture(checkpoint.config())
 
     def placed_at(self, device: torch.device, dtype: torch.dtype | None) -> None:
         """Brings another library's backbone along."""

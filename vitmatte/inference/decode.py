@@ -9,9 +9,11 @@ from torch import Tensor
 
 from ..model.config import MattingConfig
 from ..model.decoder import HEAD_CHANNELS, ConvNormReLU, DetailCapture, FusionBlock, MattingHead
+from ..model.diffusion import INPUTS
 from ..padding import Span
 from .context import Context, Region
-from .tiles import DecoderShape, Tile
+from .tiles import DecoderShape, Tile, features_seen
+from .unet_tiles import UNetShape
 from .upsample import by_taps, convolved, joined
 
 
@@ -35,22 +37,39 @@ def decoded_tile(decoder: DetailCapture, features: Region, region: Region, tile:
     x = features(rows.features[top], columns.features[top])
     for level, block in zip(reversed(range(top)), decoder.fusion_blocks, strict=True):
         span = rows.joined[level], columns.joined[level]
-        detail = _cut(details.pop(), span, (rows.details[level][0], columns.details[level][0]))
+        detail = cut(details.pop(), span, (rows.details[level][0], columns.details[level][0]))
         x = _fused(cast(FusionBlock, block).conv, detail, x, context)
         # Next to an edge that is not the picture's, enlargement and convolution did not see what lies beyond.
-        x = _cut(x, (rows.features[level], columns.features[level]), (span[0][0], span[1][0]))
-    x = _logits(decoder.matting_head, x, context)
-    x = _cut(x, (rows.matte, columns.matte), (rows.features[0][0], columns.features[0][0]))
+        x = cut(x, (rows.features[level], columns.features[level]), (span[0][0], span[1][0]))
+    x = head_logits(decoder.matting_head, x, context)
+    x = cut(x, (rows.matte, columns.matte), (rows.features[0][0], columns.features[0][0]))
     return torch.sigmoid(x.squeeze(1))
 
 
 def decoder_shape(config: MattingConfig) -> DecoderShape:
     """The channels of a net's decoder, by level."""
-    return DecoderShape(
-        details=(config.num_channels, *config.convstream_hidden_sizes),
+    shape, inputs = (DecoderShape, config.num_channels) if config.diffusion is None else (UNetShape, INPUTS)
+    return shape(
+        details=(inputs, *config.convstream_hidden_sizes),
         features=(*reversed(config.fusion_hidden_sizes), config.hidden_size),
         head=HEAD_CHANNELS,
     )
+
+
+def features_needed(config: MattingConfig, unknown: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Which of the transformer's features must be right for the alpha of the unknown pixels.
+
+    Args:
+        config: the net's; a DiffMatte sees all of them as soon as anything is unknown.
+        unknown: bool [h, w], the picture without padding.
+        grid: (H, W) of the features, which is of the padded picture.
+
+    Returns:
+        bool [H, W].
+    """
+    if config.diffusion is not None:
+        return unknown.any().expand(grid).clone()
+    return features_seen(unknown, grid, len(config.fusion_hidden_sizes))
 
 
 def _details(decoder: DetailCapture, region: Region, tile: Tile, context: Context) -> list[Tensor]:
@@ -62,7 +81,7 @@ def _details(decoder: DetailCapture, region: Region, tile: Tile, context: Contex
         # Two places before what the first output stands on, so that strides stay in step; its own is cut off.
         first = tuple(max(0, 2 * start - 2) for start in starts)
         ends = 2 * rows[level][1], 2 * columns[level][1]
-        source = _cut(maps[-1], ((first[0], ends[0]), (first[1], ends[1])),
+        source = cut(maps[-1], ((first[0], ends[0]), (first[1], ends[1])),
                       (rows[level - 1][0], columns[level - 1][0]))
         layer = cast(ConvNormReLU, conv)
         found = _finish(layer, layer.conv(source), context)
@@ -87,7 +106,7 @@ def _finish(layer: ConvNormReLU, x: Tensor, context: Context) -> Tensor:
     return x
 
 
-def _logits(head: MattingHead, features: Tensor, context: Context) -> Tensor:
+def head_logits(head: MattingHead, features: Tensor, context: Context) -> Tensor:
     """The head, watched for overflow: the sigmoid makes 0 and 1 of infinite logits."""
     inner = head.matting_convs[0](features)
     context.watch_halves(inner)
@@ -96,7 +115,7 @@ def _logits(head: MattingHead, features: Tensor, context: Context) -> Tensor:
     return logits
 
 
-def _cut(x: Tensor, wanted: tuple[Span, Span], origin: tuple[int, int]) -> Tensor:
+def cut(x: Tensor, wanted: tuple[Span, Span], origin: tuple[int, int]) -> Tensor:
     """The wanted rows and columns of a map [..., H, W] whose first place is the origin."""
     (top, bottom), (left, right) = wanted
     return x[..., top - origin[0]:bottom - origin[0], left - origin[1]:right - origin[1]]

@@ -16,14 +16,15 @@ from ..model.vitmatte import ViTMatte
 from ..padding import Span
 from .bands import transformer_features
 from .context import Context, Region
-from .decode import decoded_tile, decoder_shape
+from .decode import decoded_tile, decoder_shape, features_needed
+from .denoise import Picture, denoising_of
 from .local import local_features
 from .macs import backbone_macs, local_macs
 from .model import MattingModel
 from .needed import tokens_by_block
 from .plan import WHOLE, Footprint, Plan
 from .scope import Scope
-from .tiles import cover, features_seen
+from .tiles import Tile, cover
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ def _compute_group(setting: Setting, frames: Sequence[Frame], step: Callable[[fl
     height, width = preprocessing.contract.padded_size(*frames[0].trimap.shape)
     tiles = [cover(frame.unknown.cpu().numpy(), shape, height, width, plan.sides) for frame in frames]
     grid = height >> shape.levels, width >> shape.levels
-    needed = torch.stack([features_seen(frame.unknown, grid, shape.levels) for frame in frames]).any(dim=0)
+    needed = torch.stack([features_needed(net.architecture, frame.unknown, grid) for frame in frames]).any(dim=0)
+    size = frames[0].trimap.shape[0], frames[0].trimap.shape[1]
+    denoising = denoising_of(net, size, (height, width), plan.sides)
     blocks = None
     if scope.reach is not None:
         assert net.architecture.transformer is not None
@@ -105,6 +108,7 @@ def _compute_group(setting: Setting, frames: Sequence[Frame], step: Callable[[fl
         backbone = backbone_macs(net, grid, int(needed.sum()), scope.strided)
     done, total = 0, len(frames) * backbone
     total += sum(shape.macs(tile) for ours in tiles for tile in ours)
+    total += len(frames) * denoising.macs if denoising else 0
 
     def advance(macs: int) -> None:
         nonlocal done
@@ -130,11 +134,15 @@ def _compute_group(setting: Setting, frames: Sequence[Frame], step: Callable[[fl
         features = partial(_rectangle, whole)
     _check_finite(context, dtype)
     for i, (frame, ours) in enumerate(zip(frames, tiles, strict=True)):
-        unknown = frame.unknown.to(frame.out.device)
+        unknown, own, read = frame.unknown.to(frame.out.device), partial(_one_of, features, i), partial(region, frame)
+        decode: Callable[[Tile], Tensor]
+        if denoising is not None:
+            decode = denoising.last_step(Picture(read, own, size, device, dtype), context)
+        else:
+            decode = partial(decoded_tile, net.decoder, own, read, context=context)  # type: ignore[arg-type]
         for tile in ours:
             place = slice(*tile.rows.matte), slice(*tile.columns.matte)
-            own = partial(_one_of, features, i)
-            found = decoded_tile(net.decoder, own, partial(region, frame), tile, context)[0]
+            found = decode(tile)[0]
             frame.out[place] = torch.where(unknown[place], found.to(frame.out), frame.out[place])
             advance(shape.macs(tile))
     _check_finite(context, dtype)

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from ..checks import NO_WEIGHTS, as_device, check_image, check_plane, unequal
 from ..trimap.known import known_areas
-from .decode import decoder_shape
+from .decode import decoder_shape, features_needed
 from .model import MattingModel
 from .needed import distance_to_known, tokens_by_block
 from .scope import EVERYWHERE, FURTHER, Scope, ScopeRule
-from .tiles import features_seen
 
 
 def frame_scopes(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[list[Scope], Scope, int | None]:
@@ -35,7 +34,7 @@ def frame_scopes(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[
     computed = []
     for i, frame in enumerate(trimap):
         foreground, background = known_areas(frame)
-        needed = features_seen(~(foreground | background), grid, shape.levels)
+        needed = features_needed(model.net.architecture, ~(foreground | background), grid)
         if not bool(needed.any()):
             continue
         scopes[i] = scope = _frame_scope(rule, foreground, background, grid, 1 << shape.levels)

@@ -76,4 +76,4 @@ def load_model(
     preprocessing = Preprocessing()
     if normalization == "hub":
         preprocessing = Preprocessing.from_folder(path if path.is_dir() else Path(path).parent)
-    return MattingModel(net, replace(preprocessing, both_sides=net.architecture.routes_tokens))
+    return MattingModel(net, replace(preprocessing, both_sides=net.architecture.pads_both_sides))

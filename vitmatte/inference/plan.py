@@ -14,6 +14,7 @@ from .cells import CELL
 from .decode import decoder_shape
 from .preprocessing import DIVISOR
 from .scope import Scope
+from .unet_tiles import UNetShape
 
 MEBI = 2**20
 
@@ -29,6 +30,8 @@ BANDS_ALIVE = 3
 EXTERNAL_ALIVE = 6
 # Bytes for each place of the grid that say which token stands there, with limited reach.
 INDICES = 64
+# Of DiffMatte, float32 numbers for each pixel: the noisy matte before and after a step, and what std makes of it.
+STATES = 3
 # Workspace of the libraries underneath (packed matrices, convolution scratch), and what allocators keep.
 WORKSPACE = 24 * MEBI
 
@@ -108,6 +111,9 @@ class Footprint:
         """
         maps, scratch = self._tile(side)
         frame = self.height * self.width * (4 + 1 + 4)  # trimap, unknown area, matte
+        if isinstance(shape := decoder_shape(self.config), UNetShape):  # of one frame at a time
+            pixels = self.places * self.config.stride**2
+            maps += int(pixels * (STATES * 4 + shape.middle_values * self.dtype.itemsize))
         whole, scores = self._backbone(band, chunk, frames)
         peak = WORKSPACE + frames * frame + whole + maps + max(scratch, scores)
         return Plan(band, chunk, side, frames, peak)

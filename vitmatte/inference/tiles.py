@@ -47,11 +47,13 @@ def length(span: Span) -> int:
     return span[1] - span[0]
 
 
-def _grow(span: Span, by: int, size: int) -> Span:
+def grow(span: Span, by: int, size: int) -> Span:
+    """The span with so many places more on either side, within the axis."""
     return max(0, span[0] - by), min(size, span[1] + by)
 
 
-def _cover(*spans: Span) -> Span:
+def hull(*spans: Span) -> Span:
+    """The span that holds others."""
     return min(s[0] for s in spans), max(s[1] for s in spans)
 
 
@@ -63,17 +65,17 @@ def spans(matte: Span, size: int, levels: int) -> Spans:
         size: pixels of the whole axis, a multiple of 2^levels.
         levels: number of fusion blocks.
     """
-    features: list[Span] = [_grow(matte, 1, size)]
+    features: list[Span] = [grow(matte, 1, size)]
     joined: list[Span] = []
     for level in range(levels):
-        start, stop = _grow(features[level], 1, size >> level)
+        start, stop = grow(features[level], 1, size >> level)
         below = max(0, (start - 1) // 2), min(size >> (level + 1), stop // 2 + 1)
         features.append(below)
         joined.append((2 * below[0], 2 * below[1]))  # a place or two more than needed; edges stay in step
     details = [joined[-1]]
     for level in range(levels - 2, -1, -1):
         start, stop = details[0]
-        details.insert(0, _cover(joined[level], (max(0, 2 * start - 2), min(size >> level, 2 * stop))))
+        details.insert(0, hull(joined[level], (max(0, 2 * start - 2), min(size >> level, 2 * stop))))
     return Spans(matte, tuple(features), tuple(joined), tuple(details))
 
 

@@ -57,9 +57,23 @@ def convolved(details: Tensor, features: Tensor, conv: Any, context: Context) ->
     Returns:
         [1, outputs, 2H, 2W].
     """
-    (_, inputs, height, width), outputs = features.shape, conv.weight.shape[0]
-    own, taps = _weights(conv, details.shape[1], context)
+    own, _ = _weights(conv, details.shape[1], context)
     result = F.conv2d(details, own, conv.bias, padding=1)
+    add_enlarged(result, features, conv, context)
+    return result
+
+
+def add_enlarged(result: Tensor, features: Tensor, conv: Any, context: Context) -> None:
+    """Adds what a 3x3 convolution with padding 1 makes of enlarged features, which are never there; not its bias.
+
+    Args:
+        result: [1, outputs, 2H, 2W], which is added to.
+        features: [1, F, H, W].
+        conv: of D + F channels, the first D of which are left out here.
+        context: lends memory, and keeps the rearranged weights.
+    """
+    (_, inputs, height, width), outputs = features.shape, conv.weight.shape[0]
+    _, taps = _weights(conv, conv.weight.shape[1] - inputs, context)
     sizes = [height * width * 9 * outputs, height * 2 * width * 3 * outputs, height * 2 * width * 3 * outputs]
     products, wide, spare = context.scratch(sum(sizes), features.dtype, features.device).split(sizes)
     places = features[0].permute(1, 2, 0).reshape(height * width, inputs)
@@ -73,7 +87,6 @@ def convolved(details: Tensor, features: Tensor, conv: Any, context: Context) ->
     fine = result[0].permute(1, 2, 0)
     fine += spare
     _add_shifted(fine, rows[:, :, 0], rows[:, :, 2], spare, axis=0)
-    return result
 
 
 def taps_scratch(places: int, outputs: int) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 from ..values import COUNT, COUNTS, EPSILON, FLAG, POSITIVE, RATE, SIZE, WHOLE, Rule, check_values, each, is_int, one_of
+from .diffusion import DiffusionConfig
+from .external_config import CHANNELS, ExternalConfig
 
-CHANNELS = 4  # RGB and trimap
 MAX_BLOCKS = 1000  # real nets have up to 48
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish")
 
@@ -155,31 +154,6 @@ class TransformerConfig:
 
 
 @dataclass(frozen=True)
-class ExternalConfig:
-    """Another library's backbone: a description as in config.json, or a name that stands for one.
-
-    Args:
-        described: the arguments with "model_type", as transformers writes them; None where `name` says what it is.
-        name: a hub id or folder for transformers, a model's name for timm.
-        timm: whether `name` is timm's.
-        pretrained: whether a name starts from its published weights, or random ones.
-        arguments: further arguments of a name, such as {"out_indices": [2]}.
-    """
-
-    described: Mapping[str, Any] | None = None
-    name: str | None = None
-    timm: bool = False
-    pretrained: bool = False
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def num_channels(self) -> int:
-        """Channels of the input. A backbone that knows three is given a fourth, for the trimap."""
-        given = (self.described or self.arguments).get("num_channels", 3)
-        return CHANNELS if given == 3 else given
-
-
-@dataclass(frozen=True)
 class MattingConfig:
     """A ViTMatte: backbone, convolution stream and fusion blocks (Yao et al., arXiv 2305.15272).
 
@@ -192,6 +166,8 @@ class MattingConfig:
         fusion_hidden_sizes: channels after each fusion; one more than the detail maps.
         refine: strength with which its mattes are refined unless another is asked for (`refine_matte`); 0 for not at
             all. No part of the net.
+        diffusion: how the decoder is run; where it is given the decoder is DiffMatte's (`dunet`), whose detail maps
+            have 32, 64 and 128 channels in the published nets.
 
     Raises:
         ValueError: for values that are not as described or do not go together; the message names the field.
@@ -204,6 +180,7 @@ class MattingConfig:
     convstream_hidden_sizes: tuple[int, ...] = (48, 96, 192)
     fusion_hidden_sizes: tuple[int, ...] = (256, 128, 64, 32)
     refine: float = 0.0
+    diffusion: DiffusionConfig | None = None
 
     def __post_init__(self) -> None:
         self.check("MattingConfig")
@@ -215,6 +192,10 @@ class MattingConfig:
             raise ValueError(f"{owner}: fusion_hidden_sizes is {list(self.fusion_hidden_sizes)}; expected "
                              f"{len(self.convstream_hidden_sizes) + 1} numbers, one more than convstream_hidden_sizes "
                              f"{list(self.convstream_hidden_sizes)}")
+        if self.diffusion is not None and (self.transformer is None or self.num_channels != CHANNELS):
+            raise ValueError(f"{owner}: diffusion is given, and the backbone is "
+                             + ("another library's" if self.transformer is None else f"one of {self.num_channels} "
+                                "channels") + f"; expected the transformer built in, with {CHANNELS} channels")
         if self.transformer is None:
             return
         if self.transformer.hidden_size != self.hidden_size:
@@ -233,6 +214,11 @@ class MattingConfig:
     def routes_tokens(self) -> bool:
         """Whether it is a MEMatte, whose global blocks have routers."""
         return self.transformer is not None and self.transformer.max_routed_tokens is not None
+
+    @property
+    def pads_both_sides(self) -> bool:
+        """Whether pictures are padded as its authors do, not as the hub does; see `padding.SizeContract`."""
+        return self.routes_tokens or self.diffusion is not None
 
     @property
     def external(self) -> ExternalConfig | None:

@@ -134,7 +134,7 @@ class DetailCapture(CheckedCasts):
 
 @torch.no_grad()
 def fold_into(conv: Any, norm: nn.BatchNorm2d) -> None:
-    """Gives a convolution the weights of itself followed by a BatchNorm in evaluation mode.
+    """Gives a convolution, transposed or not, the weights of itself followed by a BatchNorm in evaluation mode.
 
     w' = w * s and b' = (b - mean) * s + beta with s = gamma / sqrt(var + eps), computed in double precision.
     """
@@ -143,5 +143,6 @@ def fold_into(conv: Any, norm: nn.BatchNorm2d) -> None:
     scale = norm.weight.double() / (variance.double() + norm.eps).sqrt()
     bias = -mean.double() if conv.bias is None else conv.bias.double() - mean.double()
     dtype = norm.weight.dtype
-    conv.weight = nn.Parameter((conv.weight.double() * scale.view(-1, 1, 1, 1)).to(dtype), requires_grad=False)
+    outputs = (1, -1, 1, 1) if isinstance(conv, nn.ConvTranspose2d) else (-1, 1, 1, 1)
+    conv.weight = nn.Parameter((conv.weight.double() * scale.view(outputs)).to(dtype), requires_grad=False)
     conv.bias = nn.Parameter((bias * scale + norm.bias.double()).to(dtype), requires_grad=False)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .config import CHANNELS, ExternalConfig
+from .external_config import CHANNELS, ExternalConfig
 
 TIMM = "timm_backbone"  # transformers' model_type for any of timm's
 TIMM_ARGUMENTS = "timm_kwargs"  # ours, in such a configuration: what else timm.create_model is given

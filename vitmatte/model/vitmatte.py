@@ -13,6 +13,7 @@ from ..checks import check_cast
 from .casting import CheckedCasts
 from .config import MattingConfig, TransformerConfig
 from .decoder import DetailCapture
+from .dunet import DUNet
 from .external import ExternalBackbone
 from .vitdet import VitDet
 
@@ -23,8 +24,8 @@ class ViTMatte(CheckedCasts):
     Args:
         architecture: its configuration. An external backbone given by name becomes, in `self.architecture`, the
             description it has; it is built on the CPU whatever `device` says.
-        operations: namespace with Linear, Conv2d and LayerNorm, default torch.nn; ComfyUI passes its own. With any
-            other than torch.nn the weights are not initialised: load some.
+        operations: namespace with Linear, Conv2d and LayerNorm (a DiffMatte: and ConvTranspose2d), default torch.nn;
+            ComfyUI passes its own. With any other than torch.nn the weights are not initialised: load some.
         device, dtype: where and how the parameters are made; on "meta" they are not initialised either.
 
     Attributes:
@@ -57,7 +58,7 @@ class ViTMatte(CheckedCasts):
             self.backbone, architecture = self.external.module, replace(architecture, backbone=self.external.config)
             self.place_external(device, dtype)
         self.architecture = architecture
-        self.decoder = DetailCapture(architecture, **how)
+        self.decoder = (DetailCapture if architecture.diffusion is None else DUNet)(architecture, **how)
         if operations is nn and next(self.decoder.parameters()).device.type != "meta":
             initialise_decoder(self.decoder)
 
@@ -66,7 +67,7 @@ class ViTMatte(CheckedCasts):
         return VitDet(architecture, **how)
 
     def forward(self, pixel_values: Tensor) -> Any:
-        """The alpha mattes of a batch, padding included.
+        """The alpha mattes of a batch, padding included. A DiffMatte takes all of it for the picture: see `DUNet`.
 
         Args:
             pixel_values: [B, 4, H, W], normalised RGB and trimap (0 background, 0.5 unknown, 1 foreground); both sides
@@ -151,10 +152,10 @@ def plain_copy(net: ViTMatte, *, device: torch.device | str, dtype: torch.dtype)
 
 
 @torch.no_grad()
-def initialise_decoder(decoder: DetailCapture) -> None:
+def initialise_decoder(decoder: nn.Module) -> None:
     """Fresh weights as ViTMatte is trained from: He in convolutions. The backbone has its own already."""
     for module in decoder.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

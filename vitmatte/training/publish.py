@@ -37,6 +37,8 @@ def publish(source: Path, target: Path) -> None:
         FileNotFoundError, ValueError: as `weights.load.load_net` and `within_halves`.
     """
     net = load_net(source)
+    if net.architecture.diffusion is not None:
+        raise ValueError(f"{source} is a DiffMatte; only nets with ViTMatte's decoder are trained here and published")
     target.mkdir(parents=True, exist_ok=True)
     text = {"architectures": [ARCHITECTURE], "torch_dtype": "float16", **described(net.architecture)}
     state, backbone = net.state_dict(), net.architecture.transformer

@@ -197,6 +197,9 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         if isinstance(values.get("model"), dict):
             values["model"] = matting_config(values["model"])
+            if values["model"].diffusion is not None:
+                raise ValueError("model: model_type is 'diffmatte'; expected 'vitmatte': DiffMatte's decoder is not "
+                                 "trained here")
         recipe = build(Recipe, values)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

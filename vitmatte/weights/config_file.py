@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ..model.config import ExternalConfig, MattingConfig, TransformerConfig, pair
+from ..model.config import MattingConfig, TransformerConfig, pair
+from ..model.external_config import ExternalConfig
 from ..values import FLAG, SIZE, Rule, as_json, check_values, is_int, read_json
+from . import diffmatte
 
 CONFIG_NAME = "config.json"
 PREPROCESSOR_NAME = "preprocessor_config.json"
@@ -25,6 +27,7 @@ ROUTED_TYPE = "mematte_vitdet"
 SIZES = ("image_size", "pretrain_image_size", "patch_size")
 LISTS = ("window_block_indices", "residual_block_indices", "convstream_hidden_sizes", "fusion_hidden_sizes")
 STAGES = ("out_features", "out_indices")
+APART = ("backbone", "diffusion")  # what is read by itself
 # What says which backbone it is by a name.
 NAME_RULES = {
     "backbone": Rule(lambda v: v is None or (isinstance(v, str) and v != ""), "a name, or None"),
@@ -53,8 +56,11 @@ def matting_config(values: Mapping[str, Any], owner: str = "VitMatteConfig") -> 
     Raises:
         ValueError: when `model_type` says that it is another model's, or a value is not as documented.
     """
-    check_model_type(values, "vitmatte", owner)
-    given = {f.name: values[f.name] for f in fields(MattingConfig) if f.name in values and f.name != "backbone"}
+    given = {f.name: values[f.name] for f in fields(MattingConfig) if f.name in values and f.name not in APART}
+    if values.get("model_type") == diffmatte.MODEL_TYPE:
+        given |= diffmatte.described_fields(values, owner)
+    else:
+        check_model_type(values, "vitmatte", owner)
     backbone = backbone_of(values, owner)
     return _built(MattingConfig, {**given, "backbone": backbone}, owner)
 
@@ -62,6 +68,9 @@ def matting_config(values: Mapping[str, Any], owner: str = "VitMatteConfig") -> 
 def check_model_type(values: Mapping[str, Any], model_type: str, owner: str) -> None:
     """Raises ValueError when a content says that it is another model's."""
     found = values.get("model_type", model_type)
+    if found == diffmatte.MODEL_TYPE != model_type:
+        raise ValueError(f"{owner}: model_type is {found!r}, a DiffMatte; {owner} and what is built on it describe "
+                         "ViTMatte alone: load the net with load_model, and give it to matte")
     if found != model_type:
         raise ValueError(f"{owner}: model_type is {found!r:.200}; expected {model_type!r}: this is the configuration "
                          "of another model")
@@ -165,14 +174,17 @@ def _built(kind: Any, values: dict[str, Any], owner: str) -> Any:
 
 
 def described(config: MattingConfig) -> dict[str, Any]:
-    """An architecture as the content of a config.json: loads here, and in transformers unless tokens are routed."""
+    """An architecture as the content of a config.json, which loads here and, of a ViTMatte without routed tokens, in
+    transformers."""
     values: dict[str, Any] = {"model_type": "vitmatte"}
     for f in fields(MattingConfig):
-        if f.name != "backbone":
+        if f.name not in APART:
             value = getattr(config, f.name)
             values[f.name] = list(value) if isinstance(value, tuple) else value
     if not config.refine:
         del values["refine"]
+    if config.diffusion is not None:
+        values |= diffmatte.described(config.diffusion)
     if config.transformer is not None:
         values["backbone_config"] = described_transformer(config.transformer)
     elif config.external is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from ..model.config import MattingConfig, TransformerConfig
+from .diffmatte import decoder_of, is_diffmatte
 from .mematte import LIGHT, MAX_ROUTED_TOKENS
 from .names import shown
 
@@ -45,8 +47,6 @@ def _infer_config(state: Mapping[str, Tensor]) -> MattingConfig:
     residual = [i for i in range(blocks) if f"{layer}{i}.residual.conv1.weight" in state]
     positions = state.get("backbone.embeddings.position_embeddings")
     pretrained = round((positions.shape[1] - 1) ** 0.5) * patch if positions is not None else 224
-    streams = [state[name].shape[0] for name in _numbered(state, "decoder.convstream.convs.{}.conv.weight")]
-    fusions = [state[name].shape[0] for name in _numbered(state, "decoder.fusion_blocks.{}.conv.conv.weight")]
     return MattingConfig(
         backbone=TransformerConfig(
             hidden_size=hidden,
@@ -66,9 +66,16 @@ def _infer_config(state: Mapping[str, Tensor]) -> MattingConfig:
             max_routed_tokens=MAX_ROUTED_TOKENS if routed else None,
         ),
         hidden_size=hidden,
-        convstream_hidden_sizes=tuple(streams),
-        fusion_hidden_sizes=tuple(fusions),
+        **(decoder_of(state) if is_diffmatte(state) else _detail_capture(state)),
     )
+
+
+def _detail_capture(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What ViTMatte's decoder shows of a MattingConfig."""
+    patterns = {"convstream_hidden_sizes": "decoder.convstream.convs.{}.conv.weight",
+                "fusion_hidden_sizes": "decoder.fusion_blocks.{}.conv.conv.weight"}
+    return {field: tuple(state[name].shape[0] for name in _numbered(state, pattern))
+            for field, pattern in patterns.items()}
 
 
 def _numbered(state: Mapping[str, Tensor], pattern: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Layouts of checkpoints, told by their names, and each brought to the hub's names.
 
 The hub's own (safetensors or pytorch_model.bin); hustvl's (.pth, flat or under "model" as detectron2 writes it), which
-MEMatte's authors use too; and nets with another library's backbone, whose names in the decoder are the hub's.
+MEMatte's and DiffMatte's authors use too; and nets with another library's backbone, whose names in the decoder are the
+hub's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .diffmatte import check_backbone, is_diffmatte
 from .mematte import is_mematte, is_starting_point, with_routers_in_blocks, without_teacher
 from .names import described_content, hub_name, shown, without_prefix
 
@@ -44,6 +46,8 @@ def canonical_state(content: Mapping[str, Any], where: str = "checkpoint") -> tu
         if not isinstance(name, str):
             raise ValueError(f"{where} has {name!r:.60} among its names; expected a state dict, whose names are text")
     content = without_prefix(content)
+    if is_diffmatte(content):
+        check_backbone(content, where)
     if "backbone.embeddings.projection.weight" in content:
         layout = "hub"
     elif is_starting_point(content):

@@ -10,6 +10,7 @@ from pathlib import Path
 from .checksums import file_sha256
 from .config_file import CONFIG_NAME
 from .infer_config import WEIGHTS_NAMES
+from .mematte import LICENCE as MEMATTE_LICENCE
 
 BUNDLED = "vitmatte-tiny"
 BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled" / BUNDLED
@@ -18,6 +19,14 @@ COMPOSITION_LICENCE = (
     "trained on Adobe's Composition-1k, whose terms are non-commercial, although the hub says Apache-2.0"
 )
 DISTINCTIONS_LICENCE = "trained on Distinctions-646, which its authors give out for research; the hub says Apache-2.0"
+
+
+# Nets that others publish where nothing can be pinned, so that they are the user's files: what to know of each.
+RELATIVES = {
+    "MEMatte-ViTS, -ViTB": f"SAD / MSE 21.90 / 3.37, 21.06 / 3.11; {MEMATTE_LICENCE}",
+    "DiffMatte-ViTS, -ViTB": "SAD / MSE 20.52 / 3.06, 18.63 / 2.54, S of 1024 pixels 17.15 / 2.26; trained on Adobe's "
+                             "Composition-1k, whose terms are non-commercial, although their code is MIT",
+}
 
 
 @dataclass(frozen=True)

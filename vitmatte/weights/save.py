@@ -17,18 +17,20 @@ from .infer_config import WEIGHTS_NAMES
 from .tensors import write_safetensors
 
 ARCHITECTURE = "VitMatteForImageMatting"  # transformers' name of the class that loads it
+DIFFMATTE = "DiffMatte"  # no class of transformers
 
 
 def save_net(net: ViTMatte, folder: str | os.PathLike[str]) -> None:
-    """Writes config.json and model.safetensors to a folder, which load here and in transformers; both or neither.
+    """Writes config.json and model.safetensors to a folder, which load here and, of a ViTMatte, in transformers; both
+    or neither.
 
     transformers refuses a net that routes tokens, which it does not know.
 
     Raises:
         ValueError: for a folded net. OSError: the folder cannot be written.
     """
-    write_net(net.state_dict(), {"architectures": [ARCHITECTURE], **described(net.architecture)}, folder,
-              folded=net.folded)
+    name = ARCHITECTURE if net.architecture.diffusion is None else DIFFMATTE
+    write_net(net.state_dict(), {"architectures": [name], **described(net.architecture)}, folder, folded=net.folded)
 
 
 def write_net(

@@ -19,6 +19,14 @@ class manual_cast:
         def forward(self, x):
             return self._conv_forward(x, self.weight.to(x), None if self.bias is None else self.bias.to(x))
 
+    class ConvTranspose2d(torch.nn.ConvTranspose2d):
+        def reset_parameters(self):
+            return None
+
+        def forward(self, x, output_size=None):
+            bias = None if self.bias is None else self.bias.to(x)
+            return torch.nn.functional.conv_transpose2d(x, self.weight.to(x), bias, self.stride, self.padding)
+
     class LayerNorm(torch.nn.LayerNorm):
         def reset_parameters(self):
             return None
