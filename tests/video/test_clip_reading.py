@@ -13,9 +13,9 @@ import torch
 from clips import RATE, SIZE, drawn_frame, write_frame_pictures, write_video
 from PIL import Image
 
+from vitmatte.pictures.numbers import frame_range
 from vitmatte.video.colours import Colours
 from vitmatte.video.packages import pyav
-from vitmatte.video.read import frame_range
 from vitmatte.video.source import open_clip
 
 av = pytest.importorskip("av")

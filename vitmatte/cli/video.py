@@ -15,14 +15,16 @@ from ..compositing.blend import colour
 from ..inference.matting import matte
 from ..inference.model import MattingModel
 from ..inference.planning import MemoryLimitError
+from ..pictures.numbers import frame_range
 from ..pictures.profiles import converted
 from ..pictures.reading import read_photograph, suffixes
+from ..shots.cutout import too_little
 from ..steps import STEPS, Step
 from ..video.backdrop import Look, MovingBackground
 from ..video.carry import Carry
 from ..video.clip import Report, matte_clip
 from ..video.masks import Masks, check_first, masks_of
-from ..video.read import Clip, frame_range
+from ..video.read import Clip
 from ..video.sequence import is_pattern
 from ..video.source import open_clip
 from ..video.steady import Steady
@@ -125,7 +127,7 @@ def _targets(options: argparse.Namespace) -> list[Target]:
 
 def _check_names(targets: list[Target], options: argparse.Namespace) -> None:
     """Raises ValueError for results that would take the place of each other, or of what they are made from."""
-    given = [options.clip, options.mask or options.trimap, *trimap_options.given_marks(options)]
+    given = [options.clip, options.mask or options.trimap, *trimap_options.given_marks(options).values()]
     if options.background is not None and Path(options.background).exists():
         given.append(Path(options.background))
     taken = {path.resolve() for path in given}
@@ -153,21 +155,23 @@ def _carry(masks: Masks, clip: Clip) -> Carry:
 
 def _marks(options: argparse.Namespace, clip: Clip) -> dict[str, Masks]:
     """The masks of marks, by the name of what they mark."""
-    trimap_options.check(options)
-    given = {name: getattr(options, f"mark_{name}") for name in trimap_options.MARKS}
-    if options.mask is None and any(given.values()):
+    trimap_options.mask_options(options)
+    given = trimap_options.given_marks(options)
+    if options.mask is None and given:
         raise ValueError("marks are for --mask; a trimap says by itself what is known")
-    return {name: masks_of(path, clip) for name, path in given.items() if path is not None}
+    return {name: masks_of(path, clip) for name, path in given.items()}
 
 
 def _trimaps(options: argparse.Namespace, clip: Clip, marks: dict[str, Masks]) -> Callable[..., Tensor]:
     """Masks to trimaps, as the options say."""
+    how = trimap_options.mask_options(options)
+
     def made(mask: Tensor, image: Tensor, name: str, index: int) -> Tensor:
         if options.mask is None:
             return mask
         marked = {kind: found[0].to(mask.device)[None] for kind, plane in marks.items()
                   if (found := plane.at(index)) is not None}
-        return trimap_options.made_of(options, mask[None], image[None], marked, name)[0]
+        return how.trimap(mask[None], image[None], marked, name)[0]
 
     return made
 
@@ -179,7 +183,7 @@ def _mattes(options: argparse.Namespace, model: MattingModel) -> Callable[[Tenso
         try:
             return matte(model, image[None], trimap, **how, on_progress=lambda done, total: step(done / total))[0]
         except MemoryLimitError as error:
-            raise model_options.too_little(options, str(options.clip), error) from error
+            raise too_little(options.memory_limit, str(options.clip), error) from error
 
     return computed
 
