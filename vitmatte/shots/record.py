@@ -28,8 +28,9 @@ MAX_ERROR = 2000  # letters of an error that are kept
 
 
 def fingerprint(options: dict[str, Any]) -> str:
-    """A short name for options, the same for the same ones."""
-    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
+    """A short name for options, the same for the same ones; 2 and 2.0 are the same."""
+    alike = {name: float(value) if type(value) is int else value for name, value in options.items()}
+    return hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass
