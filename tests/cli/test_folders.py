@@ -106,6 +106,7 @@ def test_a_full_disk_ends_the_run(folder, capsys, monkeypatch):
     assert "No space left on device; the run ends here, since the others would fail alike" in told
     assert "stopped after 2 of 7 pictures; --skip-existing goes on with the rest" in told and "failed" not in told
     assert not list(folder.rglob(".writing-*"))
+    assert "No space left on device" in lines("record")[-1]["ended"]
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     cutout("out", "--manifest", "record", "--skip-existing")

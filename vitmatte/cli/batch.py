@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -131,6 +131,9 @@ class _Run:
             except RunEndedError as error:
                 tell(f"{error}; the run ends here, since the others would fail alike")
                 self._stopped()
+                if self._record is not None:
+                    with suppress(OSError):  # on the same full disk, say
+                        self._record.close(str(error))
                 return 1
             except BaseException:
                 self._stopped()
