@@ -137,12 +137,12 @@ def listing(folder: Path) -> dict[str, dict[str, float]]:
     """Listing pictures and masks in memory of one process, and a command that finds all of them done."""
     code = ("import resource, sys, time; from pathlib import Path; from vitmatte.shots.jobs import jobs_of; "
             "from vitmatte.shots.select import Selection; p = Path(sys.argv[1]); "
-            "b = resource.getrusage(0).ru_maxrss; s = time.perf_counter(); "
+            "b = resource.getrusage(0).ru_maxrss; s = time.process_time(); "
             "j, _ = jobs_of(p / 'photos', p / 'masks', p / 'out', None, selection=Selection(recursive=True)); "
-            "print(len(j), time.perf_counter() - s, (resource.getrusage(0).ru_maxrss - b) / 1024)")
+            "print(len(j), time.process_time() - s, (resource.getrusage(0).ru_maxrss - b) / 1024)")
     count, seconds, more = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=ROOT, check=True,
                                           capture_output=True, text=True).stdout.split()
-    found = {"listing": {"files": float(count), "seconds": float(seconds), "mb": float(more)}}
+    found = {"listing": {"files": float(count), "processor_seconds": float(seconds), "mb": float(more)}}
     shutil.copytree(folder / "photos", folder / "out", dirs_exist_ok=True)
     command = [sys.executable, "-m", "vitmatte", "trimap", str(folder / "photos"), "-o", str(folder / "out"),
                "--recursive", "--skip-existing", "--manifest", str(folder / "record")]

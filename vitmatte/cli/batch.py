@@ -113,6 +113,7 @@ class _Run:
 
     def __init__(self, jobs: Jobs, record: Record | None, name: str) -> None:
         self._jobs, self._record = jobs, record
+        self._output = sys.stdout  # what else is printed meanwhile, as by Ray, does not go there
         self._several = len(jobs) > 1
         self._bar = tqdm(total=len(jobs), desc=name, unit="picture", disable=None if self._several else True)
         self._failed = self._done = 0
@@ -153,7 +154,7 @@ class _Run:
         if self._record is not None:
             self._record.add(outcome)
         for path in outcome.results:
-            print(path, flush=True)
+            print(path, file=self._output, flush=True)
         self._done += 1
         self._bar.update()
 

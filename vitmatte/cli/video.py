@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from ..video.sequence import is_pattern
 from ..video.source import open_clip
 from ..video.steady import Steady
 from ..video.write import Kind, Target, is_done, writers
-from . import look_options, model_options, trimap_options
+from . import frame_options, look_options, model_options, trimap_options
 from .told import tell, warnings_of
 
 WARM_UP = 8  # frames that are computed again before those that lack, so that steady mattes find what came before them
@@ -56,6 +55,9 @@ def register(commands: Any) -> argparse.ArgumentParser:
     video.add_argument("--fill", type=Path, metavar="OUT",
                        help="also write the subject's colours without transparency, to go beside the matte")
     video.add_argument("--frames", metavar="A-B", help="numbers of the first and last frame (default: all)")
+    video.add_argument("--overlap", type=int, default=0, metavar="N",
+                       help="for pictures: with --frames, also read N frames before and after and write nothing of "
+                            "them, so that steady mattes of parts meet (default: %(default)s)")
     video.add_argument("--first-number", type=int, metavar="N", help="of a video's very first frame (default: 1)")
     video.add_argument("--rate", metavar="R", help="frames per second of pictures, such as 25 or 30000/1001 "
                                                    "(default: 24)")
@@ -81,8 +83,8 @@ def _video(options: argparse.Namespace) -> int:
     model_options.check(options)
     with warnings_of(options.clip, once=True):
         steady = Steady(options.steady)
-        clip = open_clip(options.clip, frames=None if options.frames is None else frame_range(options.frames),
-                         rate=_rate(options.rate), first_number=options.first_number)
+        clip = open_clip(options.clip, frames=frame_options.frames_of(options),
+                         rate=frame_options.rate_of(options), first_number=options.first_number)
         targets = _targets(options)
         _check_names(targets, options)
         for target in targets:
@@ -136,16 +138,6 @@ def _check_names(targets: list[Target], options: argparse.Namespace) -> None:
         if path in taken or (is_pattern(path) and path.parent in taken):
             raise ValueError(f"{target.path} is among what is given; its result needs another name or folder")
         taken.add(path)
-
-
-def _rate(text: str | None) -> Fraction | None:
-    try:
-        rate = None if text is None else Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate is not None and not 0 < rate <= 1000:
-        raise ValueError(f"rate is {text!r}; expected frames per second, such as 25 or 30000/1001")
-    return rate
 
 
 def _carry(masks: Masks, clip: Clip) -> Carry:
@@ -207,17 +199,22 @@ def _look(options: argparse.Namespace, clip: Clip) -> Look:
 def _finished(options: argparse.Namespace, targets: list[Target], clip: Clip, masks: Masks) -> tuple[
         int, Callable[[int], bool] | None]:
     """(how many of the first frames need not be computed, whether a frame's results are there)."""
-    if not options.skip_existing:
+    if not options.skip_existing and not options.overlap:
         return 0, None
     if any(target.is_video for target in targets):
-        raise ValueError("--skip-existing is for pictures; a video is written whole or not at all")
-    there = [is_done(targets, (clip.numbers[i], clip.name_of(i))) for i in range(clip.count)]
-    if any(there):
-        tell(f"{sum(there)} of {clip.count} frames are done already")
+        raise ValueError(f"--{'skip-existing' if options.skip_existing else 'overlap'} is for pictures; a video is "
+                         "written whole or not at all")
+    first, last = frame_range(options.frames) if options.overlap else (clip.numbers[0], clip.numbers[-1])
+    wanted = [first <= number <= last for number in clip.numbers]
+    if not options.skip_existing:
+        return 0, lambda i: not wanted[i]
+    there = [not wanted[i] or is_done(targets, (clip.numbers[i], clip.name_of(i))) for i in range(clip.count)]
+    if done := sum(there) - wanted.count(False):
+        tell(f"{done} of {sum(wanted)} frames are done already")
     first = there.index(False) if False in there else clip.count
     if first < clip.count:
         if options.steady:
-            first = max(0, first - WARM_UP)
+            first = max(0, first - max(WARM_UP, options.overlap))
         if options.carry:
             first = max(i for i in range(first + 1) if i in masks.has)
     return first, there.__getitem__

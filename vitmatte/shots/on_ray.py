@@ -12,10 +12,11 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def run(jobs: Sequence[Job], task: Task, report: Report, pool: Pool) -> Busy:
         RuntimeError: no Ray, or no cluster at the address. RunEndedError: see there. What `report` raises.
     """
     ray, busy, start = _ray(), Busy(), time.perf_counter()
-    with _connected(ray, pool):
+    with redirect_stdout(sys.stderr), _connected(ray, pool):  # Ray says on standard output what it sees die
         count, cpus, gpus = _places(ray, pool, len(jobs))
         made = _outcomes(ray, jobs, Actor, (task, os.getcwd(), pool.threads), count, cpus, gpus)
         for row in made:
