@@ -23,7 +23,7 @@ from typing import Any
 
 from . import pipeline
 from .jobs import Job
-from .outcome import Outcome, Report, Task
+from .outcome import Loaded, Outcome, Report, Task
 from .pipeline import Busy, RunEndedError
 
 SHARED = "paths have to be the same on all machines, on storage that they share"
@@ -89,17 +89,25 @@ def check() -> None:
 class Actor:
     """Holds a loaded task and does runs of jobs with it."""
 
+    _work: Loaded | None
+
     def __init__(self, task: Task, folder: str, threads: int) -> None:
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(f"no folder {folder} on {socket.gethostname()}, in which paths begin; {SHARED}")
-        os.chdir(folder)
-        self._work, self._threads = task.loaded(), threads
+        self._threads, self._work, self._error = threads, None, ""
+        try:
+            if not os.path.isdir(folder):
+                raise FileNotFoundError(f"no folder {folder} on {socket.gethostname()}, in which paths begin; {SHARED}")
+            os.chdir(folder)
+            self._work = task.loaded()
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:  # told with the jobs: Ray would try again
+            self._error = str(error) or "out of memory"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """Rows of jobs to rows of outcomes."""
         found: list[Outcome] = []
         jobs = [_job(text) for text in batch["job"]]
         try:
+            if self._work is None:
+                raise RunEndedError(self._error)
             pipeline.run(jobs, self._work, found.append, threads=self._threads)
         except RunEndedError as error:
             found.append(Outcome(jobs[len(found)].name, "failed", error=str(error), ends_run=True))
