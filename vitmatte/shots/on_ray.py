@@ -15,8 +15,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,13 +70,14 @@ def run(jobs: Sequence[Job], task: Task, report: Report, pool: Pool) -> Busy:
     ray, busy, start = _ray(), Busy(), time.perf_counter()
     with redirect_stdout(sys.stderr), _connected(ray, pool):  # Ray says on standard output what it sees die
         count, cpus, gpus = _places(ray, pool, len(jobs))
-        made = _outcomes(ray, jobs, Actor, (task, os.getcwd(), pool.threads), count, cpus, gpus)
-        for row in made:
-            outcome = Outcome.from_text(row["outcome"])
-            busy.net_seconds += outcome.net_seconds / count
-            if outcome.ends_run:
-                raise RunEndedError(outcome.error)
-            report(_seen_from_here(outcome))
+        # Closed, and so ended, before Ray is, also when something is raised.
+        with closing(_outcomes(ray, jobs, Actor, (task, os.getcwd(), pool.threads), count, cpus, gpus)) as made:
+            for row in made:
+                outcome = Outcome.from_text(row["outcome"])
+                busy.net_seconds += outcome.net_seconds / count
+                if outcome.ends_run:
+                    raise RunEndedError(outcome.error)
+                report(_seen_from_here(outcome))
     busy.seconds = time.perf_counter() - start
     return busy
 
@@ -117,7 +118,7 @@ class Actor:
 
 def _outcomes(
     ray: Any, jobs: Sequence[Job], actor: type, how: tuple[Any, ...], count: int, cpus: float, gpus: float
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     run_length = max(1, min(RUN, len(jobs) // (count * RUNS_EACH)))
     rows = ray.data.from_items([{"job": _text(job)} for job in jobs],
                                override_num_blocks=-(-len(jobs) // run_length))
