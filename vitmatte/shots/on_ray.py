@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import signal
-import socket
 import sys
 import threading
 import time
@@ -96,7 +96,7 @@ class Actor:
         self._threads, self._work, self._error = threads, None, ""
         try:
             if not os.path.isdir(folder):
-                raise FileNotFoundError(f"no folder {folder} on {socket.gethostname()}, in which paths begin; {SHARED}")
+                raise FileNotFoundError(f"no folder {folder} on {platform.node()}, in which paths begin; {SHARED}")
             os.chdir(folder)
             self._work = task.loaded()
         except (ValueError, OSError, RuntimeError, MemoryError) as error:  # told with the jobs: Ray would try again
@@ -149,7 +149,7 @@ def _where_it_was(outcome: Outcome, job: Job) -> Outcome:
     lacking = [path for path in (job.photo, job.guide) if outcome.state == "failed" and not path.exists()]
     if not lacking:
         return outcome
-    return replace(outcome, error=f"{outcome.error} (as {socket.gethostname()} sees it; {SHARED})")
+    return replace(outcome, error=f"{outcome.error} (as {platform.node()} sees it; {SHARED})")
 
 
 def _seen_from_here(outcome: Outcome) -> Outcome:
@@ -158,7 +158,7 @@ def _seen_from_here(outcome: Outcome) -> Outcome:
     if not lacking:
         return outcome
     return replace(outcome, state="failed", results=(), error=(
-        f"{lacking[0]} was written and is not seen from {socket.gethostname()}; {SHARED}"))
+        f"{lacking[0]} was written and is not seen from {platform.node()}; {SHARED}"))
 
 
 def _places(ray: Any, pool: Pool, jobs: int) -> tuple[int, float, float]:
