@@ -26,9 +26,9 @@ SAID = {
 }
 # Left edge of a box, in boxes. A wing that is not named here comes to stand right of its floor's last.
 COLUMNS = {
-    "cli": 1.6, NODES: 3.9, PUBLIC: 0.4, "training": 2.2, "huggingface": 0.0, "export": 1.05, "evaluation": 2.5,
-    "compositing": 3.45, "video": 3.9, "pictures": 4.4, "inference": 1.6, "weights": 1.6, "refinement": 2.9,
-    "trimap": 3.0, "model": 1.6, GROUND: 0.0,
+    "cli": 1.6, "shots": 1.2, NODES: 3.9, PUBLIC: 0.4, "training": 2.2, "huggingface": 0.0, "export": 1.05,
+    "evaluation": 2.5, "compositing": 3.45, "video": 3.9, "pictures": 4.4, "inference": 1.6, "weights": 1.6,
+    "refinement": 2.9, "trimap": 3.0, "model": 1.6, GROUND: 0.0,
 }
 WIDTH, HEIGHT, GAP, FLOOR, MARGIN = 200, 70, 22, 116, 20  # pixels
 
@@ -38,7 +38,7 @@ def wing(module: str) -> str:
     parts = module.split(".")
     if parts[0] == "nodes":
         return NODES
-    if parts == ["vitmatte"]:
+    if parts in (["vitmatte"], ["vitmatte", "scale"]):
         return PUBLIC
     return parts[1] if len(parts) > 1 and (ROOT / "vitmatte" / parts[1]).is_dir() else GROUND
 

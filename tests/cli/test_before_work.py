@@ -27,9 +27,10 @@ def idle(monkeypatch, tmp_path):
     def work(*_, **__):
         raise AssertionError("there was work before the refusal")
 
-    for name in ("model_options.load_model", "cutout.read_photograph", "cutout.matte", "trimap_options.make_trimap",
-                 "evaluate.matte", "evaluate.load_model", "evaluate.judge", "export.load_model"):
-        monkeypatch.setattr(f"vitmatte.cli.{name}", work)
+    for name in ("shots.cutout.load_model", "shots.cutout.read_photograph", "shots.cutout.matte",
+                 "shots.trimap.make_trimap", "cli.evaluate.matte", "cli.evaluate.load_model", "cli.evaluate.judge",
+                 "cli.export.load_model"):
+        monkeypatch.setattr(f"vitmatte.{name}", work)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -235,7 +235,7 @@ def test_interruption_has_its_own_status(photos, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vitmatte.cli.cutout.matte", interrupted)
+    monkeypatch.setattr("vitmatte.shots.cutout.matte", interrupted)
     assert run("cutout", photos / "photos/a.jpg", "--mask", photos / "masks/a.png", "-o", photos / "o.png") == 130
     assert "interrupted" in capsys.readouterr().err and not (photos / "o.png").exists()
 

@@ -71,6 +71,35 @@ def test_pictures_in_pictures_out_and_on(folder, capsys):
     assert video(*given, "--skip-existing") == 0
 
 
+def test_parts_that_overlap_meet(folder, capsys):
+    """Where all of the past is within the overlap, they have the bytes of the whole run; without it they do not."""
+    given = ("frames", "--mask", "masks", "--steady", 0.8)
+    assert video(*given, "--alpha", "whole") == 0
+    for name, overlap in (("parts", COUNT), ("cut", 0)):
+        for frames in ("1001-1003", "1004-1006"):
+            assert video(*given, "--alpha", name, "--frames", frames, "--overlap", overlap) == 0
+        assert len(list((folder / name).iterdir())) == COUNT
+    found = {name: {path.name: path.read_bytes() for path in (folder / name).iterdir()}
+             for name in ("whole", "parts", "cut")}
+    assert found["parts"] == found["whole"] != found["cut"]
+    (folder / "parts/shot.1005.png").unlink()
+    capsys.readouterr()
+    assert video(*given, "--alpha", "parts", "--frames", "1004-1006", "--overlap", COUNT, "--skip-existing") == 0
+    assert "2 of 3 frames are done already" in capsys.readouterr().err
+    assert (folder / "parts/shot.1005.png").read_bytes() == found["whole"]["shot.1005.png"]
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("-o", "c.mov", "--frames", "1002-1003", "--overlap", 1), "--overlap is for pictures"),
+    (("-o", "c", "--overlap", 1), "--overlap is 1; expected a number of frames, 0 or more, and --frames"),
+    (("-o", "c", "--frames", "1002-1003", "--overlap", -1), "--overlap is -1"),
+    (("-o", "c", "--frames", "1002-1007", "--overlap", 1), "frames is 1002-1007, and frames has 1001-1006"),
+])
+def test_overlaps_that_cannot_be(folder, capsys, words, said):
+    assert video("frames", "--mask", "masks", *words) == 1
+    assert said in capsys.readouterr().err and not (folder / "c").exists()
+
+
 @pytest.mark.parametrize("masks", [("--mask", "masks/mask.0001.png"), ("--mask", "masks.mkv"),
                                    ("--trimap", "masks.mkv"), ("--mask", "masks/mask.####.png", "--steady", 0.6)])
 def test_masks_of_all_kinds(folder, masks):

@@ -29,17 +29,19 @@ WINGS: dict[str, set[str]] = {
     "video": {"compositing", "pictures", "trimap"},
     "export": {"inference", "model", "trimap", "weights"},
     "huggingface": {"inference", "model", "weights"},
+    "shots": {"compositing", "inference", "pictures", "trimap", "weights"},
     "training": {"evaluation", "inference", "model", "pictures", "trimap", "weights"},
-    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "refinement", "training", "trimap", "video",
-            "weights"},
+    "cli": {"compositing", "evaluation", "export", "inference", "pictures", "refinement", "shots", "training", "trimap",
+            "video", "weights"},
 }
-# What gathers names or starts the command line, and may use every wing.
-TOP = {"vitmatte", "vitmatte.__main__"}
+# What gathers names for people who import the library, or starts the command line, and may use every wing.
+TOP = {"vitmatte", "vitmatte.__main__", "vitmatte.scale"}
 # The documented interface is for people who import the library: without it nodes and command line still run.
 ONLY_FROM_TOP = "huggingface"
 
 # Packages that are no part of every install, imported inside functions only, and where.
-OPTIONAL = {"vitmatte.export.onnx": {"onnxruntime"}, "vitmatte.pictures.packages": {"OpenImageIO", "av"}}
+OPTIONAL = {"vitmatte.export.onnx": {"onnxruntime"}, "vitmatte.pictures.packages": {"OpenImageIO", "av"},
+            "vitmatte.shots.on_ray": {"ray"}}
 PACKAGES = {"torch", "numpy", "PIL", "huggingface_hub", "safetensors", "tqdm", "filelock", "scipy", "kornia"}
 
 MAX_LINES = 250

@@ -14,9 +14,9 @@ from clips import RATE, SIZE, drawn_frame, write_frame_pictures, write_video
 from PIL import Image
 
 from vitmatte.pictures.exr import write_exr
+from vitmatte.pictures.numbers import frame_range
 from vitmatte.pictures.packages import openimageio, pyav
 from vitmatte.video.colours import Colours
-from vitmatte.video.read import frame_range
 from vitmatte.video.source import open_clip
 
 av = pytest.importorskip("av")

@@ -1,149 +1,168 @@
-"""What the command line does with one picture or a folder of them: which files belong together, and one by one."""
+"""What the command line does with one picture or a folder of them: which there are, and what is said of each."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..files import check_can_write
-from ..pictures.pairing import by_stem, counterparts
-from ..pictures.reading import left_out_of
+from ..pictures.numbers import frame_range
+from ..pictures.pairing import listed
+from ..shots import folder as shots
+from ..shots import on_ray, pipeline
+from ..shots.jobs import Job, Jobs
+from ..shots.left import what_is_left
+from ..shots.outcome import Outcome, Progress, Task
+from ..shots.pipeline import Busy, RunEndedError
+from ..shots.record import Record, read_past
+from ..shots.select import Selection, parsed_chunk
 from .told import tell
 
 
-@dataclass(frozen=True)
-class Job:
-    """One picture's files."""
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for folders that `jobs_of` and `run` read."""
+    parser.add_argument("--recursive", action="store_true", help="a folder's folders too; results keep their names")
+    parser.add_argument("--pattern", action="append", default=[], metavar="GLOB",
+                        help="of a folder, the pictures whose names match, such as '*_v2.png' or 'shot1/*' (may be "
+                             "given several times)")
+    parser.add_argument("--frames", metavar="A-B",
+                        help="of a folder, the pictures whose names' last number is from A to B, such as 1001-1100")
+    parser.add_argument("--chunk", metavar="K/N",
+                        help="the K-th of N parts of the folder's sorted list (after --pattern and --frames), a run of "
+                             "neighbours, such as 3/40 in a job array")
+    parser.add_argument("--manifest", type=Path, metavar="FOLDER",
+                        help="keep a record there: manifest.jsonl, a line for each picture, and failed.csv; each "
+                             "--chunk has its own")
+    parser.add_argument("--skip-existing", action="store_true",
+                        help="leave out pictures whose results are there already, to go on after a run that was "
+                             "stopped; with --manifest, those that it says were made with other options are made "
+                             "again, and without it, how they were made is not looked at")
+    parser.add_argument("--threads", type=int, metavar="N",
+                        help="of a folder, how many pictures are read, and as many written, beside the net (default: "
+                             "one for each two processors, at most 4; 0: one thing after the other)")
 
-    photo: Path
-    guide: Path
-    output: Path
-    alpha: Path | None
 
-    @property
-    def results(self) -> list[Path]:
-        """The files that it writes."""
-        return [path for path in (self.output, self.alpha) if path is not None]
-
-
-def _png(_: Path) -> tuple[str, str]:
-    return ".png", ".png"
-
-
-def jobs_of(photo: Path, guide: Path, output: Path, alpha: Path | None, others: Iterable[Path] = (),
-            suffixes: Callable[[Path], tuple[str, str]] = _png) -> list[Job]:
-    """One job for a file, or one for each picture of a folder, whose guide has the same name up to the suffix (see
-    `pairing`). What of the folder is no picture that is read, is said.
-
-    Args:
-        others: files that are read besides photographs and guides.
-        suffixes: how the names of a folder's results end, by the photograph: that of the output, and of alpha.
-
-    Raises:
-        FileNotFoundError, ValueError: nothing there, a picture without its guide, or results that would take the place
-            of each other or of what they are made from; before any work is done.
-    """
-    jobs = (_of_folder(photo, guide, output, alpha, suffixes) if photo.is_dir()
-            else [_of_file(photo, guide, output, alpha)])
-    given = {path.resolve() for job in jobs for path in (job.photo, job.guide)} | {path.resolve() for path in others}
-    for job in jobs:
-        for path in job.results:
-            if path.resolve() in given:
-                raise ValueError(f"{path} is among the pictures given; its result needs another name or folder")
-        if job.alpha is not None and job.alpha.resolve() == job.output.resolve():
-            raise ValueError(f"{job.alpha} is the name of both a cut-out and a matte; give another name or folder")
-    for folder in (output, alpha) if photo.is_dir() else ():
-        if folder is not None and folder.resolve() in (photo.resolve(), guide.resolve()):
-            raise ValueError(f"{folder} is a folder of the pictures given: the next run would take its results for "
-                             "some of them; give another folder")
+def jobs_of(
+    options: argparse.Namespace, photo: Path, guide: Path, output: Path, alpha: Path | None, *,
+    marks: Mapping[str, Path], masks_are_photos: bool = False, others: Iterable[Path] = (), format: str | None = None,
+) -> Jobs:
+    """The jobs, see `shots.jobs.jobs_of`. What of the folder is no picture that is read, is said."""
+    if options.threads is not None and options.threads < 0:
+        raise ValueError(f"--threads is {options.threads}; expected 0 or more")
+    selection = Selection(options.recursive, tuple(options.pattern),
+                          None if options.frames is None else frame_range(options.frames),
+                          None if options.chunk is None else parsed_chunk(options.chunk))
+    jobs, left = shots.jobs_of(photo, guide, output, alpha, marks=marks, masks_are_photos=masks_are_photos,
+                               selection=selection, others=others, format=format)
+    if left and not options.pattern:
+        tell(f"left out of {photo}, since they are no pictures that are read: {listed(left)}")
     return jobs
 
 
-def _of_file(photo: Path, guide: Path, output: Path, alpha: Path | None) -> Job:
-    for path in (photo, guide):
-        if path.is_dir():
-            raise ValueError(f"{photo} is a file, but {path} is a folder; give folders for all, or files for all")
-        if not path.exists():
-            raise FileNotFoundError(f"no picture {path}")
-    return Job(photo, guide, output, alpha)
-
-
-def _of_folder(photo: Path, guide: Path, output: Path, alpha: Path | None,
-               suffixes: Callable[[Path], tuple[str, str]]) -> list[Job]:
-    for folder in (guide, output, alpha):
-        if folder is not None and folder.is_file():
-            raise ValueError(f"{photo} is a folder, but {folder} is a file; give folders for all, or files for all")
-    if not guide.is_dir():
-        raise FileNotFoundError(f"no folder {guide} (because {photo} is a folder)")
-    photos = by_stem(photo)
-    guides = counterparts(guide, photos)
-    ours = {folder.resolve() for folder in (guide, output, alpha) if folder is not None}
-    others = [name for name in left_out_of(photo) if (photo / name).resolve() not in ours]
-    if others:
-        tell(f"left out of {photo}, since they are no pictures that are read: {', '.join(others)}")
-    found = []
-    for stem, path in photos.items():
-        of_output, of_alpha = suffixes(path)
-        found.append(Job(path, guides[stem], output / f"{stem}{of_output}", alpha and alpha / f"{stem}{of_alpha}"))
-    return found
-
-
-def check_results(jobs: list[Job], check_output: Callable[[Job], None], check_alpha: Callable[[Path], None]) -> None:
-    """Raises before any work where results cannot be written: see `check_can_write`, and what the formats can hold."""
-    check_can_write(*(path for job in jobs for path in job.results))
-    for job in jobs:
-        check_output(job)
-        if job.alpha is not None:
-            check_alpha(job.alpha)
-
-
-def add_skipping(parser: argparse.ArgumentParser) -> None:
-    """Adds --skip-existing, see `without_existing`."""
-    parser.add_argument("--skip-existing", action="store_true",
-                        help="leave out pictures whose results are there already, to go on after a run that was "
-                             "stopped; whether they were made with the same options is not looked at")
-
-
-def without_existing(jobs: list[Job]) -> list[Job]:
-    """The jobs that lack a result; how many have all of theirs is said. Files are written whole or not at all, so
-    what is there is finished."""
-    left = [job for job in jobs if not all(path.is_file() for path in job.results)]
-    if len(left) < len(jobs):
-        tell(f"{len(jobs) - len(left)} of {len(jobs)} pictures are done already")
-    return left
-
-
-def run_jobs(jobs: list[Job], work: Callable[[Job], None], name: str) -> int:
+def run(options: argparse.Namespace, jobs: Jobs, task: Task, name: str, *, pool: on_ray.Pool | None = None) -> int:
     """Does the jobs, with a progress bar on a terminal; one that fails does not keep the others from being done.
 
     Returns:
         The exit status: 1 when any failed.
     """
-    failed = done = 0
-    try:
-        for job in tqdm(jobs, desc=name, unit="picture", disable=None if len(jobs) > 1 else True):
+    if pool is not None:
+        on_ray.check()
+    folder, about = options.manifest, {"folder": str(jobs.photos.base), "pictures": len(jobs)}
+    with ExitStack() as stack:
+        record, decides = None, task.options()
+        past = None if folder is None else read_past(folder)
+        if folder is not None:
+            chunk = None if options.chunk is None else parsed_chunk(options.chunk)
+            record = stack.enter_context(Record(folder, decides, chunk=chunk, about=about))
+        if options.skip_existing:
+            left = what_is_left(jobs, past, decides)
+            for said in left.said:
+                tell(said)
+            if left.there:
+                tell(f"{left.there} of {len(jobs)} pictures are done already")
+            if record is not None:
+                for outcome in left.unrecorded:
+                    record.add(outcome)
+            jobs = left.jobs
+        elif not len(jobs):
+            tell(f"chunk {options.chunk} has none of the pictures")
+        if not len(jobs):
+            return 0
+        return _Run(jobs, record, name).done(task, options.threads, pool)
+
+
+class _Run:
+    """Jobs that are done, what is said of each, and how many there were."""
+
+    def __init__(self, jobs: Jobs, record: Record | None, name: str) -> None:
+        self._jobs, self._record = jobs, record
+        self._output = sys.stdout  # what else is printed meanwhile, as by Ray, does not go there
+        self._several = len(jobs) > 1
+        self._bar = tqdm(total=len(jobs), desc=name, unit="picture", disable=None if self._several else True)
+        self._failed = self._done = 0
+
+    def done(self, task: Task, threads: int | None, pool: on_ray.Pool | None) -> int:
+        """The exit status."""
+        with self._bar:
             try:
-                work(job)
+                if pool is not None:
+                    busy = on_ray.run(self._jobs, task, self._report, pool)
+                else:
+                    busy = pipeline.run(self._jobs, task.loaded(), self._report, threads=threads,
+                                        progress_of=_progress_of)
             except BrokenPipeError:
                 raise
-            except (ValueError, OSError) as error:
-                tell(str(error))
-                failed += 1
-            except (RuntimeError, MemoryError) as error:  # such as memory that ran out
-                tell(f"{job.photo}: {str(error) or 'out of memory'}")
-                failed += 1
-            done += 1
-    except BrokenPipeError:
-        raise
-    except BaseException:
-        if len(jobs) > 1:
-            tell(f"stopped after {done} of {len(jobs)} pictures; --skip-existing goes on with the rest")
-        raise
-    if failed and len(jobs) > 1:
-        tell(f"{failed} of {len(jobs)} pictures failed")
-    return 1 if failed else 0
+            except RunEndedError as error:
+                tell(f"{error}; the run ends here, since the others would fail alike")
+                self._stopped()
+                if self._record is not None:
+                    with suppress(OSError):  # on the same full disk, say
+                        self._record.close(str(error))
+                return 1
+            except BaseException:
+                self._stopped()
+                raise
+        if self._failed and self._several:
+            tell(f"{self._failed} of {len(self._jobs)} pictures failed")
+        if self._record is not None:
+            self._summed_up(busy)
+        return 1 if self._failed else 0
 
+    def _report(self, outcome: Outcome) -> None:
+        for said in outcome.warnings:
+            tqdm.write(f"warning: {said}", file=sys.stderr)
+        if outcome.error:
+            tell(outcome.error)
+            self._failed += 1
+        if self._record is not None:
+            self._record.add(outcome)
+        for path in outcome.results:
+            print(path, file=self._output, flush=True)
+        self._done += 1
+        self._bar.update()
+
+    def _stopped(self) -> None:
+        if self._several:
+            tell(f"stopped after {self._done} of {len(self._jobs)} pictures; --skip-existing goes on with the rest")
+
+    def _summed_up(self, busy: Busy) -> None:
+        assert self._record is not None
+        self._record.close("done", seconds=round(busy.seconds, 3), net_share=round(busy.share, 3))
+        tell(f"{self._done} pictures in {busy.seconds:.1f} s, {self._done / busy.seconds:.2f} a second; the net was "
+             f"busy {100 * busy.share:.0f} % of the time")
+
+
+def _progress_of(job: Job) -> Progress:
+    """Shows how far the net is with one picture, on a terminal."""
+    bar = tqdm(total=1, desc=job.photo.name, bar_format="{l_bar}{bar}", leave=False, disable=None)
+
+    def show(done: int, steps: int) -> None:
+        bar.update(done / steps - bar.n)
+        if done >= steps:
+            bar.close()
+
+    return show

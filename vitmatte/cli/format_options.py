@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
-from ..pictures.formats import BITS, COMPRESSIONS, EVERY_BITS, Bits, Form, parsed_bits, result_suffix
+from ..pictures.formats import BITS, COMPRESSIONS, EVERY_BITS, Bits, parsed_bits
 from ..pictures.writing import TRIMAP_SUFFIXES
+from ..shots.jobs import Jobs
 
 FORMATS = tuple(suffix[1:] for suffix in BITS if suffix not in (".tiff", ".jpeg"))
 TRIMAP_FORMATS = tuple(suffix[1:] for suffix in TRIMAP_SUFFIXES if suffix != ".tiff")
@@ -30,32 +30,26 @@ def add_for_trimaps(parser: argparse.ArgumentParser) -> None:
     _add_format(parser, TRIMAP_FORMATS)
 
 
-def form_of(options: argparse.Namespace) -> Form:
-    """How cut-outs are written."""
-    return Form(options.bits, False if options.straight else options.premultiplied, options.compression)
+def plain(options: argparse.Namespace) -> dict[str, Any]:
+    """The options by name, as `shots.cutout.Cutout` takes them."""
+    return {"bits": options.bits, "premultiplied": False if options.straight else options.premultiplied,
+            "compression": options.compression}
 
 
-def check(options: argparse.Namespace, outputs: list[Path], *, folder: bool) -> None:
+def suffix_of(options: argparse.Namespace, default: str | None = None) -> str | None:
+    """How the names of a folder's results end, as far as that is chosen."""
+    return default if options.format is None else f".{options.format}"
+
+
+def check(options: argparse.Namespace, jobs: Jobs) -> None:
     """Raises ValueError where --format contradicts the name of a single result."""
-    if options.format is None or folder:
+    if options.format is None or jobs.is_folder():
         return
-    for path in outputs[:1]:
-        suffix = path.suffix.lower().replace("tiff", "tif").replace("jpeg", "jpg")
-        if suffix != f".{options.format}":
-            raise ValueError(f"{path}: --format is {options.format}, and the name of a single result says its format "
-                             f"by itself: leave --format out, or give a name that ends in .{options.format}")
-
-
-def suffixes_of(options: argparse.Namespace) -> Callable[[Path], tuple[str, str]]:
-    """How the names of a folder's results end, by the photograph: the cut-out's, and the matte's."""
-    chosen = None if options.format is None else f".{options.format}"
-    return lambda photo: (result_suffix(photo, chosen), result_suffix(photo, chosen, matte=True))
-
-
-def suffixes_of_trimaps(options: argparse.Namespace) -> Callable[[Path], tuple[str, str]]:
-    """The same for trimaps, of which there is one for each mask."""
-    suffix = f".{options.format or 'png'}"
-    return lambda _: (suffix, suffix)
+    path = jobs[0].output
+    suffix = path.suffix.lower().replace("tiff", "tif").replace("jpeg", "jpg")
+    if suffix != f".{options.format}":
+        raise ValueError(f"{path}: --format is {options.format}, and the name of a single result says its format by "
+                         f"itself: leave --format out, or give a name that ends in .{options.format}")
 
 
 def _add_format(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import torch
-
 from ..checks import check_number
 from ..inference.context import PRECISIONS
-from ..inference.model import NORMALIZATIONS, MattingModel, load_model
+from ..inference.model import NORMALIZATIONS, MattingModel, device_of, load_model
 from ..inference.plan import MEBI
-from ..inference.planning import MemoryLimitError
 from ..inference.scope import STRATEGIES
 from ..refinement.refine import check_strength
 from ..weights.released import BUNDLED
@@ -71,18 +68,9 @@ def of_matte(options: argparse.Namespace) -> dict[str, Any]:
             "refine": options.refine}
 
 
-def too_little(options: argparse.Namespace, name: str, error: MemoryLimitError) -> ValueError:
-    """The error to raise where the memory limit is below the least."""
-    return ValueError(f"{name}: --memory-limit is {options.memory_limit:g} MB; its matte takes at least "
-                      f"{-(-error.least // MEBI)} MB with this model and precision")
-
-
-def device_of(name: str) -> torch.device:
-    """The device of that name, or the best there is for "auto"; ValueError unless it can be used."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        float(torch.zeros(1, device=name))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return torch.device(name)
+def plain(options: argparse.Namespace) -> dict[str, Any]:
+    """The options by name, as `shots.cutout.Cutout` takes them."""
+    return {"model": str(options.model), "device": options.device, "precision": options.precision,
+            "normalization": options.normalization, "models_folder": str(options.models_folder),
+            "strategy": options.strategy, "reach": options.reach, "refine": options.refine,
+            "memory_limit": options.memory_limit}

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..pictures.formats import Form
-from ..pictures.reading import read_image
-from ..pictures.writing import check_matte_name, check_trimap_name, write_trimap
-from . import format_options, trimap_options
-from .batch import Job, add_skipping, check_results, jobs_of, run_jobs, without_existing
-from .told import warnings_of
+from ..pictures.writing import check_trimap_name
+from ..shots.folder import check_results
+from ..shots.trimap import Trimap
+from . import batch, format_options, trimap_options
 
 
 def register(commands: Any) -> argparse.ArgumentParser:
@@ -23,7 +22,7 @@ def register(commands: Any) -> argparse.ArgumentParser:
     trimap.add_argument("--photo", type=Path, help="for strands: the photograph (or a folder: files of the same names)")
     trimap_options.add(trimap)
     format_options.add_for_trimaps(trimap)
-    add_skipping(trimap)
+    batch.add(trimap)
     return trimap
 
 
@@ -32,18 +31,10 @@ def _trimap(options: argparse.Namespace) -> int:
         raise ValueError("--strands needs the photograph: give --photo")
 
     # The masks are what there is one of for each job; photographs are their guides.
-    jobs = jobs_of(options.mask, options.photo or options.mask, options.output, None,
-                   trimap_options.given_marks(options), format_options.suffixes_of_trimaps(options))
-    format_options.check(options, [job.output for job in jobs], folder=options.mask.is_dir())
-    form = Form(compression=options.compression)
-    marked = trimap_options.marks_of(options, [job.photo for job in jobs])
-    check_results(jobs, lambda job: check_trimap_name(job.output, form), check_matte_name)
-
-    def work(job: Job) -> None:
-        with warnings_of(job.photo):
-            image = read_image(job.guide) if options.strands > 0 else None
-            write_trimap(job.output, trimap_options.trimap_of(options, job.photo, image, marked[job.photo])[0],
-                         compression=options.compression)
-        print(job.output, flush=True)
-
-    return run_jobs(without_existing(jobs) if options.skip_existing else jobs, work, "trimap")
+    jobs = batch.jobs_of(options, options.mask, options.photo or options.mask, options.output, None,
+                         marks=trimap_options.given_marks(options), masks_are_photos=True,
+                         format=format_options.suffix_of(options, ".png"))
+    format_options.check(options, jobs)
+    task = Trimap(trimap_options.mask_options(options), options.compression)
+    check_results(jobs, lambda job: check_trimap_name(job.output, Form(compression=options.compression)))
+    return batch.run(options, jobs, task, "trimap")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,21 @@ from ..compositing.blend import colour
 from ..inference.matting import matte
 from ..inference.model import MattingModel
 from ..inference.planning import MemoryLimitError
+from ..pictures.numbers import frame_range
 from ..pictures.profiles import converted
 from ..pictures.reading import read_photograph, suffixes, tell_clipped
+from ..shots.cutout import too_little
 from ..steps import STEPS, Step
 from ..video.backdrop import Look, MovingBackground
 from ..video.carry import Carry
 from ..video.clip import Report, matte_clip
 from ..video.masks import Masks, check_first, masks_of
-from ..video.read import Clip, frame_range
+from ..video.read import Clip
 from ..video.sequence import is_pattern
 from ..video.source import open_clip
 from ..video.steady import Steady
 from ..video.write import Kind, Target, is_done, writers
-from . import look_options, model_options, trimap_options
+from . import frame_options, look_options, model_options, trimap_options
 from .told import tell, warnings_of
 
 WARM_UP = 8  # frames that are computed again before those that lack, so that steady mattes find what came before them
@@ -54,6 +55,9 @@ def register(commands: Any) -> argparse.ArgumentParser:
     video.add_argument("--fill", type=Path, metavar="OUT",
                        help="also write the subject's colours without transparency, to go beside the matte")
     video.add_argument("--frames", metavar="A-B", help="numbers of the first and last frame (default: all)")
+    video.add_argument("--overlap", type=int, default=0, metavar="N",
+                       help="for pictures: with --frames, also read N frames before and after and write nothing of "
+                            "them, so that steady mattes of parts meet (default: %(default)s)")
     video.add_argument("--first-number", type=int, metavar="N", help="of a video's very first frame (default: 1)")
     video.add_argument("--rate", metavar="R", help="frames per second of pictures, such as 25 or 30000/1001 "
                                                    "(default: 24)")
@@ -79,8 +83,8 @@ def _video(options: argparse.Namespace) -> int:
     model_options.check(options)
     with warnings_of(options.clip, once=True):
         steady = Steady(options.steady)
-        clip = open_clip(options.clip, frames=None if options.frames is None else frame_range(options.frames),
-                         rate=_rate(options.rate), first_number=options.first_number)
+        clip = open_clip(options.clip, frames=frame_options.frames_of(options),
+                         rate=frame_options.rate_of(options), first_number=options.first_number)
         targets = _targets(options)
         _check_names(targets, options)
         for target in targets:
@@ -125,7 +129,7 @@ def _targets(options: argparse.Namespace) -> list[Target]:
 
 def _check_names(targets: list[Target], options: argparse.Namespace) -> None:
     """Raises ValueError for results that would take the place of each other, or of what they are made from."""
-    given = [options.clip, options.mask or options.trimap, *trimap_options.given_marks(options)]
+    given = [options.clip, options.mask or options.trimap, *trimap_options.given_marks(options).values()]
     if options.background is not None and Path(options.background).exists():
         given.append(Path(options.background))
     taken, written = {path.resolve() for path in given}, set()
@@ -141,16 +145,6 @@ def _check_names(targets: list[Target], options: argparse.Namespace) -> None:
             raise ValueError(f"--{name} is for OpenEXR, and no result is; name one such as cut.####.exr")
 
 
-def _rate(text: str | None) -> Fraction | None:
-    try:
-        rate = None if text is None else Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate is not None and not 0 < rate <= 1000:
-        raise ValueError(f"rate is {text!r}; expected frames per second, such as 25 or 30000/1001")
-    return rate
-
-
 def _carry(masks: Masks, clip: Clip) -> Carry:
     check_first(masks, clip)
     return Carry()
@@ -158,21 +152,23 @@ def _carry(masks: Masks, clip: Clip) -> Carry:
 
 def _marks(options: argparse.Namespace, clip: Clip) -> dict[str, Masks]:
     """The masks of marks, by the name of what they mark."""
-    trimap_options.check(options)
-    given = {name: getattr(options, f"mark_{name}") for name in trimap_options.MARKS}
-    if options.mask is None and any(given.values()):
+    trimap_options.mask_options(options)
+    given = trimap_options.given_marks(options)
+    if options.mask is None and given:
         raise ValueError("marks are for --mask; a trimap says by itself what is known")
-    return {name: masks_of(path, clip) for name, path in given.items() if path is not None}
+    return {name: masks_of(path, clip) for name, path in given.items()}
 
 
 def _trimaps(options: argparse.Namespace, clip: Clip, marks: dict[str, Masks]) -> Callable[..., Tensor]:
     """Masks to trimaps, as the options say."""
+    how = trimap_options.mask_options(options)
+
     def made(mask: Tensor, image: Tensor, name: str, index: int) -> Tensor:
         if options.mask is None:
             return mask
         marked = {kind: found[0].to(mask.device)[None] for kind, plane in marks.items()
                   if (found := plane.at(index)) is not None}
-        return trimap_options.made_of(options, mask[None], image[None], marked, name)[0]
+        return how.trimap(mask[None], image[None], marked, name)[0]
 
     return made
 
@@ -184,7 +180,7 @@ def _mattes(options: argparse.Namespace, model: MattingModel) -> Callable[[Tenso
         try:
             return matte(model, image[None], trimap, **how, on_progress=lambda done, total: step(done / total))[0]
         except MemoryLimitError as error:
-            raise model_options.too_little(options, str(options.clip), error) from error
+            raise too_little(options.memory_limit, str(options.clip), error) from error
 
     return computed
 
@@ -210,17 +206,22 @@ def _look(options: argparse.Namespace, clip: Clip) -> Look:
 def _finished(options: argparse.Namespace, targets: list[Target], clip: Clip, masks: Masks) -> tuple[
         int, Callable[[int], bool] | None]:
     """(how many of the first frames need not be computed, whether a frame's results are there)."""
-    if not options.skip_existing:
+    if not options.skip_existing and not options.overlap:
         return 0, None
     if any(target.is_video for target in targets):
-        raise ValueError("--skip-existing is for pictures; a video is written whole or not at all")
-    there = [is_done(targets, (clip.numbers[i], clip.name_of(i))) for i in range(clip.count)]
-    if any(there):
-        tell(f"{sum(there)} of {clip.count} frames are done already")
+        raise ValueError(f"--{'skip-existing' if options.skip_existing else 'overlap'} is for pictures; a video is "
+                         "written whole or not at all")
+    first, last = frame_range(options.frames) if options.overlap else (clip.numbers[0], clip.numbers[-1])
+    wanted = [first <= number <= last for number in clip.numbers]
+    if not options.skip_existing:
+        return 0, lambda i: not wanted[i]
+    there = [not wanted[i] or is_done(targets, (clip.numbers[i], clip.name_of(i))) for i in range(clip.count)]
+    if done := sum(there) - wanted.count(False):
+        tell(f"{done} of {sum(wanted)} frames are done already")
     first = there.index(False) if False in there else clip.count
     if first < clip.count:
         if options.steady:
-            first = max(0, first - WARM_UP)
+            first = max(0, first - max(WARM_UP, options.overlap))
         if options.carry:
             first = max(i for i in range(first + 1) if i in masks.has)
     return first, there.__getitem__

@@ -77,3 +77,14 @@ def load_model(
     if normalization == "hub":
         preprocessing = Preprocessing.from_folder(path if path.is_dir() else Path(path).parent)
     return MattingModel(net, replace(preprocessing, both_sides=net.architecture.pads_both_sides))
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name, or the best there is for "auto"; ValueError unless it can be used."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        float(torch.zeros(1, device=name))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return torch.device(name)

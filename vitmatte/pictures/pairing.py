@@ -3,10 +3,12 @@ marks on trimaps, evaluation and training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from .reading import left_out_of, pictures_in, suffixes
+from .listing import Listing, list_folder
+from .reading import suffixes
 
 SHOWN = 5  # names in a message
 
@@ -17,31 +19,65 @@ def by_stem(folder: Path) -> dict[str, Path]:
     Raises:
         FileNotFoundError: no folder, or none in it. ValueError: two of one name.
     """
-    paths = _pictures(folder)
-    if not paths:
-        raise FileNotFoundError(f"no pictures in {folder}; looked for {', '.join(suffixes())}{_instead(folder, None)}")
-    return _single(folder, paths)
+    listing = listing_of(folder)
+    return {stem: folder / name for stem, name in names_by_stem(folder, listing).items()}
 
 
 def counterparts(folder: Path, names: Iterable[str], what: str = "pictures") -> dict[str, Path]:
-    """The pictures of a folder that have names (without suffix), by them and in their order.
+    """The pictures of a folder that have names (without suffix), by them and in their order; see
+    `counterpart_names`."""
+    wanted = list(dict.fromkeys(names))
+    found = counterpart_names(folder, wanted, what)
+    return {stem: folder / name for stem, name in zip(wanted, found, strict=True)}
+
+
+def listing_of(folder: Path, *, deep: bool = False, without: Collection[Path] = ()) -> Listing:
+    """The names of a folder's pictures, and of what else it has; `deep` and `without` as for `list_folder`.
+
+    Raises:
+        FileNotFoundError: no folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}")
+    return list_folder(folder, suffixes(), deep=deep, links=deep, without=without)
+
+
+def names_by_stem(folder: Path, listing: Listing) -> dict[str, str]:
+    """The names of a folder's pictures by what they are without suffix, in order.
+
+    Raises:
+        FileNotFoundError: none in it. ValueError: two of one name.
+    """
+    if not listing.pictures:
+        raise FileNotFoundError(f"no pictures in {folder}; looked for {', '.join(suffixes())}{_instead(listing, None)}")
+    return _single(folder, listing.pictures)
+
+
+def counterpart_names(folder: Path, wanted: list[str], what: str = "pictures", *, deep: bool = False) -> list[str]:
+    """The names of the pictures of a folder that are `wanted` (without suffix), in that order.
 
     Args:
         folder: pictures in it that have other names are passed over.
-        names: what is looked for.
+        wanted: what is looked for, each once.
         what: whose names they are, for the message.
+        deep: names have folders before them.
 
     Raises:
         FileNotFoundError: no folder, or a name without its picture. ValueError: two pictures of one of the names.
     """
-    wanted = dict.fromkeys(names)
-    found = _single(folder, [path for path in _pictures(folder) if path.stem in wanted])
+    listing, among = listing_of(folder, deep=deep), set(wanted)
+    found = _single(folder, [name for name in listing.pictures if without_suffix(name) in among])
     lacking = [name for name in wanted if name not in found]
     if lacking:
         raise FileNotFoundError(f"nothing in {folder} for {len(lacking)} of {len(wanted)} {what}: {listed(lacking)}; "
                                 "expected files of the same name up to the suffix, which may be any that is read"
-                                f"{_instead(folder, set(lacking))}")
-    return {name: found[name] for name in wanted}
+                                f"{_instead(listing, set(lacking))}")
+    return [found[name] for name in wanted]
+
+
+def without_suffix(name: str) -> str:
+    """A name, with folders or not, without its suffix: "a/b.c" of "a/b.c.png"."""
+    return name[:len(name) - len(os.path.splitext(name)[1])]
 
 
 def listed(names: list[str]) -> str:
@@ -50,24 +86,23 @@ def listed(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
-    return pictures_in(folder)
-
-
-def _single(folder: Path, paths: list[Path]) -> dict[str, Path]:
-    found: dict[str, list[Path]] = {}
-    for path in paths:
-        found.setdefault(path.stem, []).append(path)
-    twice = [path.name for several in found.values() if len(several) > 1 for path in several]
+def _single(folder: Path, names: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    twice: dict[str, list[str]] = {}
+    for name in names:
+        stem = without_suffix(name)
+        if stem in found:
+            twice.setdefault(stem, [found[stem]]).append(name)
+        else:
+            found[stem] = name
     if twice:
-        raise ValueError(f"{folder} has pictures of one name and several suffixes: {listed(twice)}; which one counts "
+        raise ValueError(f"{folder} has pictures of one name and several suffixes: "
+                         f"{listed([name for several in twice.values() for name in several])}; which one counts "
                          "cannot be told: leave one of each there")
-    return {name: path for name, (path,) in found.items()}
+    return found
 
 
-def _instead(folder: Path, names: set[str] | None) -> str:
+def _instead(listing: Listing, names: set[str] | None) -> str:
     """What there is of these names, or of any, that is no picture that is read."""
-    others = [name for name in left_out_of(folder) if names is None or Path(name).stem in names]
+    others = [name for name in listing.others if names is None or without_suffix(name) in names]
     return f" (there is {listed(others)}, which is not read)" if others else ""

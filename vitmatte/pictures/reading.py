@@ -17,6 +17,7 @@ from ..checks import TOLERANCE
 from ..srgb import to_srgb
 from . import wide
 from .formats import EXR_SUFFIX, Bits
+from .listing import list_folder
 from .metadata import Metadata, metadata_of, upright_size
 from .opening import FORMATS, decoded, how_stored, named, opened, upright
 from .planes import Layers, alpha_of, check_depth, layers_of, mask_of, trimap_of, wide_grey
@@ -86,20 +87,12 @@ def pictures_in(folder: Path, *, deep: bool = False) -> list[Path]:
     Args:
         deep: those of its folders too, at any depth, but not of hidden ones.
     """
-    paths = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(path for path in paths if path.suffix.lower() in suffixes() and not _is_hidden(path, folder)
-                  and path.is_file())
+    return [folder / name for name in list_folder(folder, suffixes(), deep=deep).pictures]
 
 
 def left_out_of(folder: Path) -> list[str]:
     """The names of what `pictures_in` leaves out of a folder besides hidden files, in order; folders end in "/"."""
-    found = set(pictures_in(folder))
-    return [path.name + "/" * path.is_dir() for path in sorted(folder.iterdir())
-            if path not in found and not _is_hidden(path, folder)]
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return list_folder(folder, suffixes()).others
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:

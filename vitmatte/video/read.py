@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -94,17 +93,6 @@ class Clip(ABC):
         Raises:
             ValueError: what cannot be decoded, or has another size; it names the clip and the frame.
         """
-
-
-def frame_range(text: str) -> tuple[int, int]:
-    """(first, last) numbers of frames, both included, from "1001-1100" or "1001"; ValueError for anything else."""
-    found = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", text)
-    if found is None:
-        raise ValueError(f"frames is {text!r:.60}; expected first and last, such as 1001-1100")
-    first, last = int(found[1]), int(found[2] or found[1])
-    if last < first:
-        raise ValueError(f"frames is {text!r:.60}; expected the last not before the first")
-    return first, last
 
 
 def positions_of(numbers: range, wanted: tuple[int, int] | None, name: str) -> range:

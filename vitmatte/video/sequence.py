@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+from ..pictures.numbers import number_in
 from ..pictures.pairing import listed
 from ..pictures.profiles import same_space
 from ..pictures.reading import left_out_of, pictures_in, read_photograph, read_size, suffixes, tell_clipped
@@ -31,12 +32,6 @@ def numbered(pattern: Path, number: int) -> Path:
         return f"{number:0{width}}"
 
     return pattern.with_name(re.sub(DIGITS, digits, pattern.name, count=1))
-
-
-def number_in(stem: str) -> int | None:
-    """The last number in a file's name without suffix: 17 in "shot2_frame.0017"."""
-    found = re.findall(r"\d+", stem)
-    return int(found[-1]) if found and len(found[-1]) < 10 else None
 
 
 def numbered_pictures(path: Path) -> dict[int, Path]:
