@@ -133,8 +133,9 @@ def test_a_killed_workers_pictures_are_done_again(folder):
     found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline")
              if b"MapWorker" in path.read_bytes() and _descends(int(path.parent.name), running.pid)]
     os.kill(found[0], signal.SIGKILL)
-    output, told = running.communicate(timeout=600)
-    assert running.returncode == 0, told
+    # Not `communicate`, which would lose what `readline` has read ahead.
+    output, told = running.stdout.read(), running.stderr.read()
+    assert running.wait(600) == 0, told
     assert len(content(folder / "ray")) == 2 * COUNT == len(output.splitlines()) + 1
 
 
