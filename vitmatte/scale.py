@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .checks import check_choice
+from .pictures.formats import BITS
 from .shots import on_ray, pipeline
 from .shots.cutout import Cutout
 from .shots.folder import check_results, jobs_of
@@ -25,6 +27,7 @@ from .shots.pipeline import RunEndedError
 from .shots.record import Record, read_past
 from .shots.select import Selection
 from .shots.trimap import MaskOptions
+from .values import is_int
 
 __all__ = ["Cutout", "Done", "MaskOptions", "Outcome", "Pool", "RunEndedError", "Selection", "run_folder"]
 
@@ -73,7 +76,7 @@ def run_folder(
         output: the folder of the cut-outs, of the pictures' names.
         masks, trimaps: one of the two: a folder with a file for each picture, of its name up to the suffix.
         alpha: a folder for the mattes.
-        format: suffix of what is written, such as ".tif"; None: OpenEXR for OpenEXR, and PNG for all else.
+        format: suffix of what is written, such as "tif"; None: OpenEXR for OpenEXR, and PNG for all else.
         selection: which of the pictures; all of the folder's own without.
         manifest: a folder for the record, see `shots.record`.
         skip_existing: leave out pictures whose results are there, except those that the manifest says were made with
@@ -86,6 +89,13 @@ def run_folder(
         FileNotFoundError, ValueError, OSError: before any work, for what is not there, does not fit together, or cannot
             be written. RunEndedError: a fault that all pictures would meet, such as a full disk. RuntimeError: no Ray.
     """
+    if not isinstance(task, Cutout):
+        raise ValueError(f"task is {task!r:.60}; expected a Cutout")
+    if threads is not None and not (is_int(threads) and threads >= 0):
+        raise ValueError(f"threads is {threads!r:.60}; expected a whole number from 0 on")
+    if format is not None:
+        format = f".{format.lower().removeprefix('.')}"
+        check_choice("format", format, BITS)
     if (masks is None) == (trimaps is None):
         raise ValueError("give either masks or trimaps")
     if not Path(photos).is_dir():
@@ -100,7 +110,7 @@ def run_folder(
     task.check()
     check_results(jobs, task.check_names)
     counts = {"done": 0, "failed": 0}
-    folder, decides, there = None if manifest is None else Path(manifest), task.options(), 0
+    folder, decides, there = None if manifest is None else Path(manifest), {**task.options(), **jobs.sources}, 0
     past = None if folder is None else read_past(folder)
     record = None if folder is None else Record(folder, decides, chunk=selection.chunk if selection else None,
                                                 about={"folder": str(photos), "pictures": len(jobs)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,19 @@ def test_other_options_are_made_again_and_said(folder, capsys):
     assert "7 of 7 pictures are done already" in capsys.readouterr().err
 
 
+def test_empty_results_and_those_of_other_masks_are_made_again(folder, capsys):
+    cutout("out", "--manifest", "record")
+    before = content("out")
+    Path("out", next(iter(before))).write_bytes(b"")  # not by this program, which writes whole files
+    cutout("out", "--manifest", "record", "--skip-existing")
+    assert content("out") == before and "6 of 7 pictures are done already" in capsys.readouterr().err
+    shutil.copytree("masks", "others")
+    assert run("cutout", "photos", "--mask", "others", "--recursive", "-o", "out/cut", "--alpha", "out/alpha",
+               "--model", "model", "--inner", 2, "--outer", 2, "--manifest", "record", "--skip-existing") == 0
+    assert (f"7 of 7 pictures were made with other options and are made again: guides was {folder / 'masks'} and is "
+            f"{folder / 'others'}") in capsys.readouterr().err
+
+
 def test_what_the_record_does_not_know_is_left_and_noted(folder, capsys):
     cutout("out")
     cutout("out", "--manifest", "record", "--skip-existing")
@@ -165,3 +179,12 @@ def test_from_python_what_does_not_fit_is_refused(folder):
         run_folder("nothing", Cutout(), masks="masks", output="out")
     with pytest.raises(ValueError, match="workers is -1"):
         Pool(workers=-1)
+    for values, said in (({"colours": "x"}, "colours is 'x'"), ({"despill": "red"}, "despill is 'red'"),
+                         ({"refine": -3}, "refine is -3"), ({"precision": "fp8"}, "precision is 'fp8'"),
+                         ({"memory_limit": -1}, "memory_limit is -1")):
+        with pytest.raises(ValueError, match=said):
+            run_folder("photos", Cutout(**values), masks="masks", output="out", selection=Selection(recursive=True))
+    for how, said in (({"threads": -1}, "threads is -1"), ({"format": "gif"}, "format is '.gif'")):
+        with pytest.raises(ValueError, match=said):
+            run_folder("photos", Cutout(), masks="masks", output="out", **how)
+    assert not Path("out").exists()

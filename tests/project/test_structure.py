@@ -29,7 +29,7 @@ WINGS: dict[str, set[str]] = {
     "video": {"compositing", "pictures", "trimap"},
     "export": {"inference", "model", "trimap", "weights"},
     "huggingface": {"inference", "model", "weights"},
-    "shots": {"compositing", "inference", "pictures", "trimap", "weights"},
+    "shots": {"compositing", "inference", "pictures", "refinement", "trimap", "weights"},
     "training": {"evaluation", "inference", "model", "pictures", "trimap", "weights"},
     "cli": {"compositing", "evaluation", "export", "inference", "pictures", "refinement", "shots", "training", "trimap",
             "video", "weights"},

@@ -137,3 +137,13 @@ def test_results_are_not_what_is_given_by_another_name(folder):
     os.symlink(folder / "out/a.1001.png", folder / "photos/a.1001.png")
     with pytest.raises(ValueError, match=r"out.a\.1001\.png is among the pictures given"):
         jobs_of(folder / "photos", folder / "masks", folder / "out", None)
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    ({"patterns": "*1001*"}, "patterns is '\\*1001\\*'; expected a tuple"),
+    ({"chunk": (0, 3)}, "chunk is \\(0, 3\\)"), ({"chunk": (5, 3)}, "chunk is"), ({"chunk": "1/2"}, "chunk is '1/2'"),
+    ({"chunk": (1.5, 3)}, "chunk is"), ({"frames": 5}, "frames is 5"), ({"frames": (5, 3)}, "frames is \\(5, 3\\)"),
+])
+def test_what_no_selection_is(values, said):
+    with pytest.raises(ValueError, match=said):
+        Selection(**values)

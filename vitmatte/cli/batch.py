@@ -59,7 +59,8 @@ def jobs_of(
     jobs, left = shots.jobs_of(photo, guide, output, alpha, marks=marks, masks_are_photos=masks_are_photos,
                                selection=selection, others=others, format=format)
     if left and not options.pattern:
-        tell(f"left out of {photo}, since they are no pictures that are read: {listed(left)}")
+        deeper = "; --recursive takes folders too" if any(name.endswith("/") for name in left) else ""
+        tell(f"left out of {photo}, since they are no pictures that are read: {listed(left)}{deeper}")
     return jobs
 
 
@@ -73,7 +74,8 @@ def run(options: argparse.Namespace, jobs: Jobs, task: Task, name: str, *, pool:
         on_ray.check()
     folder, about = options.manifest, {"folder": str(jobs.photos.base), "pictures": len(jobs)}
     with ExitStack() as stack:
-        record, decides = None, task.options()
+        record = None
+        decides = {**task.options(), **jobs.sources}
         past = None if folder is None else read_past(folder)
         if folder is not None:
             chunk = None if options.chunk is None else parsed_chunk(options.chunk)
@@ -152,7 +154,8 @@ class _Run:
     def _summed_up(self, busy: Busy) -> None:
         assert self._record is not None
         self._record.close("done", seconds=round(busy.seconds, 3), net_share=round(busy.share, 3))
-        tell(f"{self._done} pictures in {busy.seconds:.1f} s, {self._done / busy.seconds:.2f} a second; the net was "
+        count = "1 picture" if self._done == 1 else f"{self._done} pictures"
+        tell(f"{count} in {busy.seconds:.1f} s, {self._done / busy.seconds:.2f} a second; the net was "
              f"busy {100 * busy.share:.0f} % of the time")
 
 

@@ -10,26 +10,30 @@ from typing import Any
 
 from torch import Tensor
 
-from ..checks import unequal
-from ..compositing.blend import colour
+from ..checks import check_choice, check_number, unequal
+from ..compositing.blend import FITS, SCREENS, colour
 from ..compositing.cutout import cut_out, replace_background
 from ..inference.context import PRECISIONS
 from ..inference.matting import matte
-from ..inference.model import MattingModel, device_of, load_model
+from ..inference.model import NORMALIZATIONS, MattingModel, device_of, load_model
 from ..inference.plan import MEBI
 from ..inference.planning import MemoryLimitError
+from ..inference.scope import STRATEGIES
 from ..pictures.formats import Bits, Form
 from ..pictures.metadata import Metadata
 from ..pictures.profiles import converted
 from ..pictures.reading import Photograph, read_photograph, read_size, read_trimap, tell_clipped
 from ..pictures.writing import check_image_name, check_matte_name, has_max_side, write_image, write_matte
-from ..weights.released import BUNDLED
+from ..refinement.refine import check_strength
+from ..weights.released import BUNDLED, BUNDLED_FOLDER
 from .heard import about
 from .jobs import Job
 from .outcome import Progress
 from .trimap import MaskOptions, unknown_share
 
 log = logging.getLogger(__name__)
+
+COLOURS = ("estimated", "picture")
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,15 @@ class Cutout:
         return Form(self.bits, self.premultiplied, self.compression)
 
     def check(self) -> None:
-        """Raises ValueError or FileNotFoundError, before any work, for a mask's options or a background that cannot
-        be."""
+        """Raises ValueError or FileNotFoundError, before any work, for values that are not as described, a mask's
+        options or a background that cannot be."""
+        for name, known in (("precision", PRECISIONS), ("normalization", NORMALIZATIONS), ("strategy", STRATEGIES),
+                            ("fit", FITS), ("colours", COLOURS), ("despill", SCREENS)):
+            check_choice(name, getattr(self, name), known)
+        if self.refine is not None:
+            check_strength("refine", self.refine)
+        if self.memory_limit is not None:
+            check_number("memory_limit", self.memory_limit, "a number of MB, 0 or more")
         if self.mask is not None:
             self.mask.check()
         if self.background is not None and (path := _picture_of(self.background)) is not None:
@@ -109,13 +120,13 @@ class Cutout:
         left = {"device", "models_folder", "memory_limit", "mask"}
         found: dict[str, Any] = {name: value for name, value in asdict(self).items() if name not in left}
         found |= {} if self.mask is None else {f"mask_{name}": value for name, value in asdict(self.mask).items()}
-        path = Path(self.model)
+        path = BUNDLED_FOLDER if self.model == BUNDLED else Path(self.model)
         files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
         return {"task": "cutout", **found, "model_files": _digest([one for one in files if one.is_file()])}
 
 
 def _digest(files: list[Path]) -> str | None:
-    """Of the content of files; None where there are none, as of a model that goes by its name."""
+    """Of the content of files; None where there are none, as of a released model by its name."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:

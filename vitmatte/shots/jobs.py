@@ -125,6 +125,12 @@ class Jobs(Sequence[Job]):
         """What is read of each picture."""
         return [self.photos, self.guides, *(files for _, files in self.marks)]
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where what results are made with lies, besides the photographs: for records."""
+        files = {"guides": self.guides, **{f"mark_{mark}": files for mark, files in self.marks}}
+        return {name: os.path.abspath(one.base) for name, one in files.items()}
+
     def is_folder(self) -> bool:
         """Whether they are a folder's, be it of a single picture."""
         return self.photos.names is not None

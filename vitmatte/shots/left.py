@@ -30,7 +30,8 @@ class Left:
 
 
 def what_is_left(jobs: Jobs, past: Past | None, options: dict[str, Any]) -> Left:
-    """Files are written whole or not at all, so what is there is finished. Each folder is listed once.
+    """Files are written whole or not at all, so what is there is finished, unless it is empty: then something else went
+    wrong with it. Each folder is listed once.
 
     Args:
         past: what the manifests say; None where there is no record: what is there counts then, however it was made.
@@ -58,18 +59,18 @@ def what_is_left(jobs: Jobs, past: Past | None, options: dict[str, Any]) -> Left
 
 
 class _Folders:
-    """The names of the files of folders, each listed when it is first asked for."""
+    """The names of the files of folders that hold something, each listed when it is first asked for."""
 
     def __init__(self) -> None:
         self._names: dict[str, set[str]] = {}
 
     def has(self, path: str) -> bool:
-        """Whether a file is there."""
+        """Whether a file is there, and not empty."""
         folder, name = os.path.split(path)
         if folder not in self._names:
             try:
                 with os.scandir(folder or ".") as entries:
-                    self._names[folder] = {entry.name for entry in entries if entry.is_file()}
+                    self._names[folder] = {entry.name for entry in entries if entry.is_file() and entry.stat().st_size}
             except (FileNotFoundError, NotADirectoryError):
                 self._names[folder] = set()
         return name in self._names[folder]

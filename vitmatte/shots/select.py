@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..pictures.numbers import number_in
 from ..pictures.pairing import listed
+from ..values import is_int
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,24 @@ class Selection:
             taken, and all where there is none.
         frames: the first and last number wanted, both included; a name's number is the last in it.
         chunk: (k, n), the k-th of n parts of what the others leave, 1 to n.
+
+    Raises:
+        ValueError: for values other than described.
     """
 
     recursive: bool = False
     patterns: tuple[str, ...] = ()
     frames: tuple[int, int] | None = None
     chunk: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.patterns, str) or not all(isinstance(one, str) for one in self.patterns):
+            raise ValueError(f"patterns is {self.patterns!r:.100}; expected a tuple of texts, such as ('*_v2.png',)")
+        if self.frames is not None and not (_is_pair(self.frames) and self.frames[0] <= self.frames[1]):
+            raise ValueError(f"frames is {self.frames!r:.60}; expected the first and last number, such as (1001, 1100)")
+        if self.chunk is not None and not (_is_pair(self.chunk) and 1 <= self.chunk[0] <= self.chunk[1]):
+            raise ValueError(f"chunk is {self.chunk!r:.60}; expected which part of how many, such as (3, 40), counted "
+                             "from 1")
 
     @property
     def is_all(self) -> bool:
@@ -71,6 +84,10 @@ def parsed_chunk(text: str) -> tuple[int, int]:
     if not 1 <= k <= n:
         raise ValueError(f"chunk is {text!r:.60}; expected which part of how many, such as 3/40, counted from 1")
     return k, n
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(is_int, value))
 
 
 def _matches(name: str, pattern: str) -> bool:
