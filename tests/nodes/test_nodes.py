@@ -217,18 +217,19 @@ def test_memory_is_asked_for_through_comfyui(model, monkeypatch):
 
 def test_a_full_card_gets_smaller_pieces_and_the_same_matte(model, monkeypatch):
     image, trimap = torch.rand(1, 400, 300, 3), torch.full((1, 400, 300), 0.5)
-    expected = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    expected = run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0)
     limits = []
     real = HOST.run
     monkeypatch.setattr(HOST, "run", lambda job, plan, *a, **how: (limits.append(plan.peak_bytes),
                                                                    real(job, plan, *a, **how))[1])
     monkeypatch.setattr(management, "get_free_memory", lambda *a, **how: 40 * 2**20)
-    found = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    found = run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0)
     assert limits[0] <= 40 * 2**20
     assert torch.allclose(found, expected, atol=ALPHA)
     # less than the least there is: tried all the same
     monkeypatch.setattr(management, "get_free_memory", lambda *a, **how: 1)
-    assert torch.allclose(run("ViTMatteMatting", model=model, image=image, trimap=trimap), expected, atol=ALPHA)
+    found = run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0)
+    assert torch.allclose(found, expected, atol=ALPHA)
 
 
 @pytest.mark.parametrize("place", ["attention", "decoder"])
@@ -258,7 +259,7 @@ def test_out_of_memory_is_survived(model, monkeypatch, place):
 def test_a_model_that_is_loaded_in_part(monkeypatch):
     model = run("ViTMatteModelLoader", model_name=BUNDLED, precision="fp16", normalization="as trained")
     image, trimap = torch.rand(1, 200, 150, 3), torch.full((1, 200, 150), 0.5)
-    expected = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    expected = run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0)
     model.patcher.detach()
     asked = []
 
@@ -267,27 +268,27 @@ def test_a_model_that_is_loaded_in_part(monkeypatch):
         models[0].patch_model(models[0].load_device, lowvram_model_memory=64 * 1024)
 
     monkeypatch.setattr(management, "load_models_gpu", load)
-    found = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
+    found = run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0)
     assert asked and model.patcher.model.model_lowvram and model.patcher.model.lowvram_patch_counter == 0
     assert torch.allclose(found, expected, atol=ALPHA)
 
 
 def test_memory_limit_and_strategy(model):
     image, trimap = torch.rand(1, 300, 200, 3), torch.full((1, 300, 200), 0.5)
-    exact = run("ViTMatteMatting", model=model, image=image, trimap=trimap)
-    assert torch.allclose(run("ViTMatteMatting", model=model, image=image, trimap=trimap, memory_limit=45), exact,
-                          atol=ALPHA)
+    exact = run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0)
+    found = run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0, memory_limit=45)
+    assert torch.allclose(found, exact, atol=ALPHA)
     large, band = torch.rand(1, 560, 560, 3), torch.zeros(1, 560, 560)  # wider than the reach of the bundled model
     band[:, 200:300, 100:130], band[:, 200:300, 130:] = 0.5, 1
-    found = {name: run("ViTMatteMatting", model=model, image=large, trimap=band, strategy=name)
+    found = {name: run("ViTMatteMatting", model=model, image=large, trimap=band, refine=0.0, strategy=name)
              for name in ("exact", "grid", "local", "auto")}
     assert found["grid"].equal(found["local"]) and found["auto"].equal(found["local"])
     assert not torch.allclose(found["exact"], found["local"], atol=1e-3)
     with pytest.raises(ValueError, match="memory_limit is 1 MB; a frame of 200x300 takes at least [0-9]+ MB") as told:
-        run("ViTMatteMatting", model=model, image=image, trimap=trimap, memory_limit=1)
+        run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0, memory_limit=1)
     least = int(re.search("least ([0-9]+)", str(told.value)).group(1))
-    assert torch.allclose(run("ViTMatteMatting", model=model, image=image, trimap=trimap, memory_limit=least), exact,
-                          atol=1e-5)
+    found = run("ViTMatteMatting", model=model, image=image, trimap=trimap, refine=0.0, memory_limit=least)
+    assert torch.allclose(found, exact, atol=1e-5)
 
 
 def test_refine(model):
