@@ -95,7 +95,7 @@ def both(net) -> list[torch.Tensor]:
     with torch.no_grad():
         found.append(net(pixels).alphas)
     found = [alphas[:, 0, :40, :70] for alphas in found]
-    return [*found, matte(MattingModel(net, Preprocessing()), IMAGE, TRIMAP)]
+    return [*found, matte(MattingModel(net, Preprocessing()), IMAGE, TRIMAP, refine=0)]
 
 
 @pytest.mark.numbers

@@ -60,6 +60,7 @@ PHOTO, MASK, MODEL = "photo", "rough", "model"  # names of nodes in what follows
 # than 1 would be unknown.
 HARD = {"low": 0.5, "high": 0.5}
 SETTINGS = {"strategy": "auto", "refine": 1.0}  # of ViTMatte Matting
+OF_CLIPS = {"refine": 0.0}  # which takes half the time; Steady does more for a clip
 OWN = ("**Your own picture:** put **Load Image** in place of Example Picture and paint over the subject in its mask "
        "editor, or connect the mask of Remove Background, SAM or any other node. What was painted by hand wants larger "
        "*inner* and *outer*.")
@@ -186,7 +187,7 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
               {"inner": 12, "outer": 14, "low": 0.5, "high": 0.5}),
              (MODEL, "ViTMatteModelLoader", 110, {}, {})],
             [("matte", "ViTMatteMatting", 330,
-              {"model": (MODEL, 0), "image": ("parts", 0), "trimap": ("trimap", 0)}, {}),
+              {"model": (MODEL, 0), "image": ("parts", 0), "trimap": ("trimap", 0)}, OF_CLIPS),
              ("steady", "ViTMatteSteady", 330,
               {"image": ("parts", 0), "alpha": ("matte", 0), "trimap": ("trimap", 0)}, {})],
             [("cut", "ViTMatteReplaceBackground", 430, {"image": ("parts", 0), "alpha": ("steady", 0)},
@@ -214,7 +215,7 @@ TEMPLATES: dict[str, tuple[str, list[list[tuple]]]] = {
                **HARD}),
              ("look", "ViTMatteTrimapPreview", 240, {"image": ("parts", 0), "trimap": ("trimap", 0)}, {})],
             [("matte", "ViTMatteMatting", 204,
-              {"model": (MODEL, 0), "image": ("parts", 0), "trimap": ("trimap", 0)}, {}),
+              {"model": (MODEL, 0), "image": ("parts", 0), "trimap": ("trimap", 0)}, OF_CLIPS),
              ("cut", "ViTMatteReplaceBackground", 260, {"image": ("parts", 0), "alpha": ("matte", 0)},
               {"colour": "#00b140"}),
              ("made", "CreateVideo", 80, {"images": ("cut", 0), "audio": ("parts", 1), "fps": ("parts", 2)}, None),
