@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def write_pixels(path: Path, pixels: np.ndarray, attributes: dict[str, Any]) -> 
     written = output.write_image(pixels)
     said = output.geterror()
     if not output.close() or not written:
-        raise OSError(_told(oiio, output, path, said))
+        raise OSError(errno.EIO, _told(oiio, output, path, said))  # it does not say why; mostly a full disk
 
 
 def opened(path: Path) -> Any:

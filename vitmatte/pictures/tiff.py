@@ -3,6 +3,7 @@ resolution and EXIF by Pillow."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import struct
@@ -22,6 +23,8 @@ NAMES = {"none": "none", "lzw": "lzw", "deflate": "zip"}  # OpenImageIO's, of co
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, INCH, DATE = 282, 283, 296, 2, 306
 HEAD = b"II*\0"  # of a TIFF of 32-bit positions, little-endian
 ENTRY = 12  # bytes of a directory's entry
+STRIPS, TILES = (273, 279), (324, 325)  # tags of their places and bytes
+SIZES = {3: 2, 4: 4}  # bytes of a SHORT and a LONG
 
 
 def write_tiff(
@@ -64,15 +67,25 @@ def tell_tags(path: Path, metadata: Metadata, name: str) -> None:
     Args:
         path: the file, of one picture.
         name: for the warning where it has no room for them.
+
+    Raises:
+        OSError: the file is not whole: libtiff, which writes the last of it when it closes, does not tell when that
+            fails, as on a full disk.
     """
     with path.open("r+b") as file:
         head = file.read(8)
+        if len(head) < 8:
+            raise _cut_short(name)
         if head[:4] != HEAD:  # more than 4 GB have positions of 64 bits
             log.warning("%s: resolution and EXIF are left out of a TIFF of this size", name)
             return
-        file.seek(*struct.unpack("<I", head[4:]))
-        (count,) = struct.unpack("<H", file.read(2))
-        entries = _entries(file.read(ENTRY * count))
+        (place,) = struct.unpack("<I", head[4:])
+        file.seek(place)
+        count = int.from_bytes(file.read(2), "little")
+        content = file.read(ENTRY * count)
+        entries = _entries(content)
+        if place < 8 or not count or len(content) < ENTRY * count or _end_of_pixels(file, entries) > file.seek(0, 2):
+            raise _cut_short(name)
         entries.pop(DATE, None)  # an empty one, since OpenImageIO writes the present time without
         end = _even_end(file)
         told = _directory(metadata).tobytes(end)  # positions in it count from the file's begin
@@ -82,6 +95,30 @@ def tell_tags(path: Path, metadata: Metadata, name: str) -> None:
         file.write(struct.pack("<H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4))
         file.seek(4)
         file.write(struct.pack("<I", place))
+
+
+def _cut_short(name: str) -> OSError:
+    return OSError(errno.EIO, "it was cut short while it was written; the disk may be full", name)
+
+
+def _end_of_pixels(file: BinaryIO, entries: dict[int, bytes]) -> int:
+    """Where the last strip or tile ends, by the directory; beyond any file where it does not say."""
+    for offsets, sizes in (STRIPS, TILES):
+        if offsets in entries and sizes in entries:
+            return max((a + b for a, b in zip(_numbers(file, entries[offsets]), _numbers(file, entries[sizes]),
+                                              strict=False)), default=2**62)
+    return 2**62
+
+
+def _numbers(file: BinaryIO, entry: bytes) -> list[int]:
+    """The values of an entry, SHORT or LONG; fewer than it has where the file ends before."""
+    kind, count = struct.unpack("<HI", entry[2:8])
+    size = SIZES[kind]
+    content = entry[8:8 + size * count]
+    if size * count > 4:
+        file.seek(int.from_bytes(entry[8:], "little"))
+        content = file.read(size * count)
+    return [int.from_bytes(content[i:i + size], "little") for i in range(0, len(content), size)]
 
 
 def _directory(metadata: Metadata) -> Any:
