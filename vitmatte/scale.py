@@ -110,7 +110,8 @@ def run_folder(
     task.check()
     check_results(jobs, task.check_names)
     counts = {"done": 0, "failed": 0}
-    folder, decides, there = None if manifest is None else Path(manifest), {**task.options(), **jobs.sources}, 0
+    folder, there = None if manifest is None else Path(manifest), 0
+    decides = {} if folder is None else {**task.options(), **jobs.sources}  # a model's files are read for it
     past = None if folder is None else read_past(folder)
     record = None if folder is None else Record(folder, decides, chunk=selection.chunk if selection else None,
                                                 about={"folder": str(photos), "pictures": len(jobs)})

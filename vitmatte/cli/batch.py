@@ -75,7 +75,8 @@ def run(options: argparse.Namespace, jobs: Jobs, task: Task, name: str, *, pool:
     folder, about = options.manifest, {"folder": str(jobs.photos.base), "pictures": len(jobs)}
     with ExitStack() as stack:
         record = None
-        decides = {**task.options(), **jobs.sources}
+        # Options are for records alone: a model's files are read for them.
+        decides = {} if folder is None else {**task.options(), **jobs.sources}
         past = None if folder is None else read_past(folder)
         if folder is not None:
             chunk = None if options.chunk is None else parsed_chunk(options.chunk)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..compositing.blend import FITS, SCREENS
-
-COLOURS = ("estimated", "picture")
+from ..shots.cutout import COLOURS
 
 
 def add(parser: argparse.ArgumentParser, picture: str) -> None:

@@ -132,7 +132,7 @@ def result_suffix(photo: str | os.PathLike[str], chosen: str | None = None, *, m
         chosen: a suffix of `BITS`.
         matte: whether the result is a matte, which is a .png where the format has no more than 8 bits.
     """
-    suffix = chosen or (EXR_SUFFIX if Path(photo).suffix.lower() == EXR_SUFFIX else ".png")
+    suffix = chosen or (EXR_SUFFIX if os.path.splitext(photo)[1].lower() == EXR_SUFFIX else ".png")
     return ".png" if matte and BITS[suffix] == (8,) else suffix
 
 

@@ -73,13 +73,13 @@ def check_results(jobs: Jobs, check: Callable[[Job], None]) -> None:
             folder = os.path.dirname(path)
             longest[folder] = max(longest.get(folder, ""), path, key=len)
     check_can_write(*longest.values())
-    seen = set()
+    has_side: dict[str, bool] = {}
     for i in range(len(jobs)):
         path = jobs.outputs.at(i)
         suffix = os.path.splitext(path)[1].lower()
-        if suffix not in seen or has_max_side(path):
+        if has_side.get(suffix, True):
             check(jobs[i])
-        seen.add(suffix)
+        has_side.setdefault(suffix, has_max_side(path))
 
 
 def _of_file(
