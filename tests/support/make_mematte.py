@@ -3,7 +3,7 @@
     python tests/support/make_mematte.py FOLDER
 
 FOLDER holds a copy of https://github.com/linyiheng123/MEMatte (commit 44e8ac6), which is not part of this repository.
-What its modeling files import besides torch (detectron2, fvcore, fairscale, timm, einops) is stood in for here.
+What its modeling files import besides torch is stood in for, see `authors_code`.
 
 The weights are those of float16, so that the file stays small. No margin is near 0, nor near that of the token at the
 limit: rounding routes the same tokens everywhere. Names: "net." and the authors' names; image.N, trimap.N in 8 bits;
@@ -12,19 +12,21 @@ alpha.N, and alpha.1.limit with at most LIMIT routed tokens; routed.N and routed
 
 from __future__ import annotations
 
-import importlib
 import sys
-import types
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from mematte import balanced
-from nets import SPREAD, randomise
-from paths import DATA
-from safetensors.torch import save_file
-from torch import nn
+from paths import DATA, ROOT
+
+sys.path.insert(0, str(ROOT))
+
+from authors_code import MEAN, STD, imported  # noqa: E402
+from mematte import balanced  # noqa: E402
+from nets import SPREAD, randomise  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from torch import nn  # noqa: E402
 
 SIZES = ((96, 64), (61, 90), (96, 70))  # both sides multiples of 32, none, one
 LIMIT = 6
@@ -32,65 +34,9 @@ APART = 1e-3  # of margins, at least
 WIDTH, STREAM, FUSION = 24, [6, 8, 12], [16, 12, 8, 8]
 
 
-class LayerNorm(nn.Module):
-    """Over the channels of a map, as detectron2 has it."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x - x.mean(1, keepdim=True)
-        x = x / torch.sqrt(x.square().mean(1, keepdim=True) + 1e-6)
-        return self.weight[:, None, None] * x + self.bias[:, None, None]
-
-
-class Block(nn.Module):
-    """detectron2's base of convolutional blocks."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-
-
-class Mlp(nn.Module):
-    """timm's."""
-
-    def __init__(self, in_features: int, hidden_features: int, act_layer: Any) -> None:
-        super().__init__()
-        self.fc1, self.act = nn.Linear(in_features, hidden_features), act_layer()
-        self.fc2 = nn.Linear(hidden_features, in_features)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc2(self.act(self.fc1(x)))
-
-
-def stand_in() -> None:
-    """Gives the authors' imports something to find."""
-    names: dict[str, dict[str, Any]] = {
-        "fvcore.nn.weight_init": {"c2_msra_fill": lambda layer: None},
-        "detectron2.layers": {"CNNBlockBase": Block, "Conv2d": nn.Conv2d, "ShapeSpec": object,
-                              "get_norm": lambda name, channels: LayerNorm(channels)},
-        "detectron2.modeling.backbone.fpn": {"_assert_strides_are_log2_contiguous": None},
-        "detectron2.structures": {"ImageList": object},
-        "fairscale.nn.checkpoint": {"checkpoint_wrapper": None},
-        "timm.models.layers": {"DropPath": nn.Identity, "Mlp": Mlp, "trunc_normal_": nn.init.trunc_normal_},
-        "einops": dict.fromkeys(("rearrange", "repeat", "pack", "unpack")),
-        "torchvision": {},
-    }
-    for name, content in names.items():
-        parts = name.split(".")
-        for i in range(1, len(parts) + 1):
-            sys.modules.setdefault(".".join(parts[:i]), types.ModuleType(".".join(parts[:i])))
-        vars(sys.modules[name]).update(content)
-    vars(sys.modules["fvcore.nn"])["weight_init"] = sys.modules["fvcore.nn.weight_init"]
-
-
 def authors_net(folder: Path) -> Any:
     """Their MEMatte, tiny, with random weights."""
-    stand_in()
-    sys.path.insert(0, str(folder))
-    vit, decoder, meta = (importlib.import_module(f"modeling.{name}") for name in (
-        "backbone.vit", "decoder.detail_capture", "meta_arch.mematte"))
+    vit, decoder, meta = imported(folder, ("backbone.vit", "decoder.detail_capture", "meta_arch.mematte"))
     backbone = vit.ViT(
         in_chans=4, img_size=96, patch_size=16, embed_dim=WIDTH, depth=4, num_heads=2, window_size=3, use_rel_pos=True,
         norm_layer=partial(nn.LayerNorm, eps=1e-6), window_block_indexes=[0, 2], residual_block_indexes=[1, 3],
@@ -102,8 +48,7 @@ def authors_net(folder: Path) -> Any:
         decoder.Fusion_Block(i + d, o) for i, d, o in zip(maps, details, maps[1:], strict=False))
     net = meta.MEMatte(
         teacher_backbone=None, backbone=backbone, criterion=nn.Identity(), input_format="RGB", size_divisibility=32,
-        pixel_mean=[123.675 / 255, 116.280 / 255, 103.530 / 255], pixel_std=[58.395 / 255, 57.120 / 255, 57.375 / 255],
-        decoder=capture)
+        pixel_mean=list(MEAN), pixel_std=list(STD), decoder=capture)
     return randomise(net, 2)
 
 
