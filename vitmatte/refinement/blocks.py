@@ -1,7 +1,8 @@
 """The unknown area as blocks of pixels: what lies between them is neither stored nor computed.
 
-A plane of the unknown area is packed: [M + 1, BLOCK, BLOCK], one square for each block of the picture's grid in which a
-pixel is unknown, and a last one of zeros, which stands for every block that is not there. `with_margin` puts a block's
+A plane of the unknown area is packed: [BLOCK, BLOCK, M + 1], one square for each block of the picture's grid in which a
+pixel is unknown, and a last one of zeros, which stands for every block that is not there. The blocks lie last, so that
+what is done to a pixel of each is done to numbers that lie side by side in memory. `with_margin` puts a block's
 surroundings around it, from the blocks beside it.
 """
 
@@ -15,12 +16,9 @@ from torch import Tensor
 
 from ..padding import touched
 
-BLOCK = 32  # pixels a side
+BLOCK = 16  # pixels a side
 MARGIN = 2  # pixels around a block that its own depend on: pixels of one 3x3 window are at most two apart
-
-# Of the blocks above, beside and below: where their pixels are in them, and where around the block.
-_SIDES = ((slice(BLOCK - MARGIN, BLOCK), slice(0, MARGIN)), (slice(0, BLOCK), slice(MARGIN, MARGIN + BLOCK)),
-          (slice(0, MARGIN), slice(MARGIN + BLOCK, None)))
+OWN = slice(MARGIN, MARGIN + BLOCK)  # of a block with its margin: its own rows or columns
 
 
 @dataclass(frozen=True)
@@ -107,47 +105,51 @@ def blocks_in(occupied: Tensor, rectangle: Rectangle, device: torch.device) -> B
                   beside.view(3, 3, -1).to(device))
 
 
-def with_margin(packed: Tensor, blocks: Blocks, run: slice) -> Tensor:
-    """[m, BLOCK + 2 MARGIN, BLOCK + 2 MARGIN]: some blocks of a packed plane [M + 1, BLOCK, BLOCK] and what is around
-    them; 0 where no block is."""
-    count, side = run.stop - run.start, BLOCK + 2 * MARGIN
-    found = packed.new_empty(count, side, side)
-    for i, (rows, to_rows) in enumerate(_SIDES):
-        for j, (columns, to_columns) in enumerate(_SIDES):
-            if i == j == 1:
-                found[:, to_rows, to_columns] = packed[run]
-            else:
-                found[:, to_rows, to_columns] = packed[:, rows, columns].index_select(0, blocks.beside[i, j, run])
-    return found
+def surroundings(blocks: Blocks, run: slice) -> Tensor:
+    """Where `with_margin` finds some blocks and what is around them in a packed plane: [(BLOCK + 2 MARGIN)^2 m]."""
+    place = torch.arange(-MARGIN, BLOCK + MARGIN, device=blocks.beside.device)
+    block, pixel = place.div(BLOCK, rounding_mode="floor") + 1, place % BLOCK
+    number = blocks.beside[block[:, None], block[None, :], run]  # [BLOCK + 2 MARGIN, BLOCK + 2 MARGIN, m]
+    first = (pixel[:, None] * BLOCK + pixel[None, :]) * (len(blocks) + 1)
+    found = number.add_(first.unsqueeze(2)).flatten()
+    return found.int() if len(blocks) < 2**31 // BLOCK**2 - 1 else found
+
+
+def with_margin(packed: Tensor, where: Tensor) -> Tensor:
+    """[BLOCK + 2 MARGIN, BLOCK + 2 MARGIN, m]: some blocks of a packed plane [BLOCK, BLOCK, M + 1] and what is around
+    them, found by `surroundings`; 0 where no block is."""
+    side = BLOCK + 2 * MARGIN
+    return packed.view(-1).index_select(0, where).view(side, side, -1)
 
 
 def read(plane: Tensor, blocks: Blocks, run: slice, margin: int = 0) -> Tensor:
-    """[m, BLOCK + 2 margin, BLOCK + 2 margin, ...] of a picture's plane [H, W, ...]; what lies outside of the picture
-    repeats its edge."""
+    """[..., BLOCK + 2 margin, BLOCK + 2 margin, m] of a picture's plane [H, W] or [H, W, C]; what lies outside of the
+    picture repeats its edge."""
     rows, columns = _places(blocks, run, margin, plane)
     height, width = plane.shape[:2]
-    return plane[rows.clamp(0, height - 1).unsqueeze(2), columns.clamp(0, width - 1).unsqueeze(1)]
+    found = plane[rows.clamp(0, height - 1).unsqueeze(1), columns.clamp(0, width - 1).unsqueeze(0)]
+    return found if plane.ndim == 2 else found.permute(3, 0, 1, 2)
 
 
 def inside(plane: Tensor, blocks: Blocks, run: slice, *, margin: int = 0, edge: int = 0) -> Tensor:
-    """[m, BLOCK + 2 margin, BLOCK + 2 margin], bool: which pixels lie in the picture, at least `edge` from outside."""
+    """[BLOCK + 2 margin, BLOCK + 2 margin, m], bool: which pixels lie in the picture, at least `edge` from outside."""
     rows, columns = _places(blocks, run, margin, plane)
     height, width = plane.shape[:2]
     within_rows = (rows >= edge) & (rows < height - edge)
     within_columns = (columns >= edge) & (columns < width - edge)
-    return within_rows.unsqueeze(2) & within_columns.unsqueeze(1)
+    return within_rows.unsqueeze(1) & within_columns.unsqueeze(0)
 
 
 def _places(blocks: Blocks, run: slice, margin: int, plane: Tensor) -> tuple[Tensor, Tensor]:
-    steps = torch.arange(-margin, BLOCK + margin)
-    return tuple((first[run].unsqueeze(1) + steps).to(plane.device)  # type: ignore[return-value]
+    steps = torch.arange(-margin, BLOCK + margin).unsqueeze(1)
+    return tuple((first[run] + steps).to(plane.device)  # type: ignore[return-value]
                  for first in (blocks.rows, blocks.columns))
 
 
 def write(plane: Tensor, found: Tensor, where: Tensor, blocks: Blocks, run: slice) -> None:
-    """Puts found [m, BLOCK, BLOCK] into a picture's plane [H, W], at the pixels `where` [m, BLOCK, BLOCK] (bool)."""
-    number, row, column = where.nonzero(as_tuple=True)
+    """Puts found [BLOCK, BLOCK, m] into a picture's plane [H, W], at the pixels `where` [BLOCK, BLOCK, m] (bool)."""
+    row, column, number = where.nonzero(as_tuple=True)
     first = (blocks.rows[run].to(plane.device), blocks.columns[run].to(plane.device))
     at = number.to(plane.device)
     plane[first[0][at] + row.to(plane.device), first[1][at] + column.to(plane.device)] = \
-        found[number, row, column].to(plane)
+        found[row, column, number].to(plane)

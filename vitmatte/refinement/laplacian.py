@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .blocks import BLOCK, MARGIN
+from .blocks import BLOCK, MARGIN, OWN
 
 EPSILON = 1e-6
 AREA = 9  # pixels of a window
@@ -32,37 +32,38 @@ def stencil(colours: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
     """The matting Laplacian's entries for m blocks.
 
     Args:
-        colours: [m, BLOCK + 4, BLOCK + 4, 3], of the blocks and of two pixels around.
-        whole: [m, BLOCK + 2, BLOCK + 2], bool: around which pixels a window lies whole in the picture; others count
+        colours: [3, BLOCK + 4, BLOCK + 4, m], of the blocks and of two pixels around.
+        whole: [BLOCK + 2, BLOCK + 2, m], bool: around which pixels a window lies whole in the picture; others count
             for nothing.
 
     Returns:
-        (weights [12, m, BLOCK + 2, BLOCK + 4], diagonal [m, BLOCK, BLOCK]). weights[k] at a pixel is its entry with the
+        (weights [12, BLOCK + 2, BLOCK + 4, m], diagonal [BLOCK, BLOCK, m]). weights[k] at a pixel is its entry with the
         neighbour that lies OFFSETS[k] from it; its first pixel is two rows above and two columns left of the block's.
     """
-    scaled = _whitened(colours.permute(3, 0, 1, 2))
+    scaled = _whitened(colours)
     counts = whole.to(colours.dtype).div_(AREA)
-    side = BLOCK + 2 * MARGIN
-    weights = colours.new_zeros(len(OFFSETS), len(colours), side, side)
-    diagonal = colours.new_zeros(len(colours), side, side)
+    weights = torch.zeros_like(colours[:1]).repeat(len(OFFSETS), 1, 1, 1)
+    diagonal = torch.zeros_like(colours[0])
     for i, first in enumerate(CORNERS):
         rows, columns = slice(first[0], first[0] + SIDE), slice(first[1], first[1] + SIDE)
         for j, second in enumerate(CORNERS[i:], i):
             product = scaled[i][0] * scaled[j][0]
             product.addcmul_(scaled[i][1], scaled[j][1]).addcmul_(scaled[i][2], scaled[j][2])
             if i == j:  # 1 - (1 + y.y) / 9
-                diagonal[:, rows, columns] += product.neg_().add_(AREA - 1).mul_(counts)
+                diagonal[rows, columns] += product.neg_().add_(AREA - 1).mul_(counts)
             else:
                 offset = OFFSETS.index((second[0] - first[0], second[1] - first[1]))
-                weights[offset, :, rows, columns] -= product.add_(1).mul_(counts)
-    own = slice(MARGIN, MARGIN + BLOCK)
-    return weights[:, :, :BLOCK + MARGIN].contiguous(), diagonal[:, own, own].contiguous()
+                weights[offset, rows, columns] -= product.add_(1).mul_(counts)
+    return weights[:, :BLOCK + MARGIN].contiguous(), diagonal[OWN, OWN].contiguous()
 
 
 def _whitened(colours: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """y of the nine pixels of each window, three planes [m, SIDE, SIDE] each; colours [3, m, BLOCK + 4, BLOCK + 4]."""
-    shifted = [colours[..., row:row + SIDE, column:column + SIDE] for row, column in CORNERS]
-    mean = torch.stack(shifted).mean(dim=0)
+    """y of the nine pixels of each window, three planes [SIDE, SIDE, m] each; colours [3, BLOCK + 4, BLOCK + 4, m]."""
+    shifted = [colours[:, row:row + SIDE, column:column + SIDE] for row, column in CORNERS]
+    mean = shifted[0] + shifted[1]
+    for plane in shifted[2:]:
+        mean += plane
+    mean.div_(AREA)
     centred = [plane - mean for plane in shifted]
 
     def covariance(i: int, j: int) -> Tensor:
@@ -84,13 +85,22 @@ def _whitened(colours: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
     return found
 
 
+def between(weights: Tensor, where: Tensor) -> None:
+    """Sets the entries of a stencil to 0 whose two pixels are not both in `where` [BLOCK + 4, BLOCK + 4, m], which is 1
+    or 0."""
+    side = BLOCK + 2 * MARGIN
+    for (row, column), weight in zip(OFFSETS, weights, strict=True):
+        columns = slice(max(0, -column), side - max(0, column))  # of those with a neighbour; others are never asked for
+        beside = slice(columns.start + column, columns.stop + column)
+        weight[:, columns] *= where[:BLOCK + MARGIN, columns] * where[row:BLOCK + MARGIN + row, beside]
+
+
 def apply(weights: Tensor, diagonal: Tensor, plane: Tensor) -> Tensor:
-    """The product [m, BLOCK, BLOCK] of the matrix with a plane [m, BLOCK + 4, BLOCK + 4]."""
-    own = slice(MARGIN, MARGIN + BLOCK)
-    total = diagonal * plane[:, own, own]
+    """The product [BLOCK, BLOCK, m] of the matrix with a plane [BLOCK + 4, BLOCK + 4, m]."""
+    total = diagonal * plane[OWN, OWN]
     for (row, column), weight in zip(OFFSETS, weights, strict=True):
         after = slice(MARGIN + row, MARGIN + row + BLOCK), slice(MARGIN + column, MARGIN + column + BLOCK)
         before = slice(MARGIN - row, MARGIN - row + BLOCK), slice(MARGIN - column, MARGIN - column + BLOCK)
-        total.addcmul_(weight[:, own, own], plane[:, after[0], after[1]])
-        total.addcmul_(weight[:, before[0], before[1]], plane[:, before[0], before[1]])
+        total.addcmul_(weight[OWN, OWN], plane[after])
+        total.addcmul_(weight[before], plane[before])
     return total

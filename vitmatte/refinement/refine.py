@@ -34,7 +34,7 @@ TOLERANCE = 0.5 / 255  # half a step of 8 bits
 MAX_STRENGTH = 100.0
 MEMORY = 256 * 2**20
 MIN_MEMORY = 16 * 2**20
-OVERLAP = 1  # blocks
+OVERLAP = 2  # blocks
 MAX_ROUNDS = 50
 
 
@@ -141,25 +141,27 @@ def _solve_tiles(problem: Problem, alpha: Tensor, memory_limit: int, device: tor
     occupied = occupied_blocks(problem.unknown)
     tiles = rectangles(occupied, sizes.tile, OVERLAP)
     overlap = OVERLAP if len(tiles) > 1 else 0
+    # What is asked for is shared by the tiles, of which each is solved so far, and the rounds, which end there.
+    asked = problem.tolerance if len(tiles) == 1 else problem.tolerance / 2
     for number in range(MAX_ROUNDS):
-        lowered, pixels = 0.0, 0
+        changed, pixels = 0.0, 0
         for i, rectangle in enumerate(tiles):
             # The first round takes most of the time; how many follow is not known before.
             begin, end = ((2 - 0.5**number + k * 0.5**number / len(tiles)) - 1 for k in (i, i + 1))
             here = part(step, begin, end) if len(tiles) > 1 else step
             blocks = blocks_in(occupied, rectangle.grown(overlap, *occupied.shape), device)
-            gained, unknown = _solve_tile(problem, alpha, blocks, kind, sizes, here)
-            lowered, pixels = lowered + gained, pixels + unknown
-        if len(tiles) == 1 or lowered <= problem.allowed * pixels:
+            by, unknown = _solve_tile(problem, alpha, blocks, kind, sizes, asked, here)
+            changed, pixels = changed + by, pixels + unknown
+        if len(tiles) == 1 or changed <= asked**2 * pixels:
             return
     log.warning("the tiles of the refinement still differ after %d rounds", MAX_ROUNDS)
 
 
-def _solve_tile(problem: Problem, alpha: Tensor, blocks: Blocks, kind: torch.dtype, sizes: Sizes,
+def _solve_tile(problem: Problem, alpha: Tensor, blocks: Blocks, kind: torch.dtype, sizes: Sizes, tolerance: float,
                 step: Step) -> tuple[float, int]:
-    """Adds a tile's solution to the matte; (by how much that lowers the squared energy-norm error, unknown pixels). The
-    tile's memory is free when it returns."""
+    """Adds a tile's solution to the matte; (the sum of its squares, unknown pixels). The tile's memory is free when it
+    returns."""
     tile = tile_of(problem, alpha, blocks, kind, sizes, part(step, 0, 0.1))
-    found, lowered = solve(tile, problem, part(step, 0.1, 1))
+    found = solve(tile, tolerance, part(step, 0.1, 1))
     add_to(alpha, tile, found)
-    return lowered, tile.pixels
+    return float(found.square().sum()), tile.pixels
