@@ -171,6 +171,7 @@ class DecoderShape:
 
 # What a tile costs besides its arithmetic, in multiply-adds: the calls of some fifty operations.
 TILE_OVERHEAD = 20_000_000
+WORSE = 1.25  # from the largest side to the smallest arithmetic falls and then rises; when so far, it is rising
 
 
 def cover(
@@ -182,7 +183,7 @@ def cover(
         unknown: bool [h, w], the picture without padding.
         shape: the decoder's.
         height, width: of the padded picture.
-        sides: sides of tiles to choose from, in pixels.
+        sides: sides of tiles to choose from, in pixels, the largest first.
 
     Returns:
         Tiles that do not overlap, each cut down to its unknown pixels' bounding box; none where there are none.
@@ -194,6 +195,8 @@ def cover(
         macs = sum(shape.macs(tile) + TILE_OVERHEAD for tile in tiles)
         if least is None or macs < least:
             best, least = tiles, macs
+        elif macs > WORSE * least:  # the sides still to come only add edges
+            break
     # The largest first, so that the others fit into the memory it leaves: in another order the heap grows with each.
     return sorted(best, key=shape.peak, reverse=True)
 

@@ -40,20 +40,25 @@ def stencil(colours: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
         (weights [12, BLOCK + 2, BLOCK + 4, m], diagonal [BLOCK, BLOCK, m]). weights[k] at a pixel is its entry with the
         neighbour that lies OFFSETS[k] from it; its first pixel is two rows above and two columns left of the block's.
     """
-    scaled = _whitened(colours)
-    counts = whole.to(colours.dtype).div_(AREA)
+    scaled, counts = _whitened(colours), whole.to(colours.dtype)
+    if not bool(whole.all()):
+        for plane in scaled:
+            for values in plane:
+                values.mul_(counts)
     weights = torch.zeros_like(colours[:1]).repeat(len(OFFSETS), 1, 1, 1)
     diagonal = torch.zeros_like(colours[0])
     for i, first in enumerate(CORNERS):
         rows, columns = slice(first[0], first[0] + SIDE), slice(first[1], first[1] + SIDE)
         for j, second in enumerate(CORNERS[i:], i):
-            product = scaled[i][0] * scaled[j][0]
+            product = torch.addcmul(counts, scaled[i][0], scaled[j][0])  # 1 + y.y, or 0
             product.addcmul_(scaled[i][1], scaled[j][1]).addcmul_(scaled[i][2], scaled[j][2])
             if i == j:  # 1 - (1 + y.y) / 9
-                diagonal[rows, columns] += product.neg_().add_(AREA - 1).mul_(counts)
+                diagonal[rows, columns] += product.sub_(counts, alpha=AREA)
             else:
                 offset = OFFSETS.index((second[0] - first[0], second[1] - first[1]))
-                weights[offset, rows, columns] -= product.add_(1).mul_(counts)
+                weights[offset, rows, columns] += product
+    weights.div_(-AREA)
+    diagonal.div_(-AREA)
     return weights[:, :BLOCK + MARGIN].contiguous(), diagonal[OWN, OWN].contiguous()
 
 
@@ -72,16 +77,20 @@ def _whitened(colours: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
             total.addcmul_(plane[i], plane[j])
         return (total + EPSILON if i == j else total).div_(AREA)
 
-    first = covariance(0, 0).sqrt_()
-    second_first, third_first = covariance(1, 0).div_(first), covariance(2, 0).div_(first)
-    second = (covariance(1, 1) - second_first.square()).clamp_min_(EPSILON / AREA).sqrt_()
-    third_second = (covariance(2, 1) - third_first * second_first).div_(second)
-    third = (covariance(2, 2) - third_first.square() - third_second.square()).clamp_min_(EPSILON / AREA).sqrt_()
+    def inverse_root(square: Tensor) -> Tensor:
+        return square.clamp_min_(EPSILON / AREA).rsqrt_()
+
+    first = inverse_root(covariance(0, 0))  # the factor's diagonal is kept inverted
+    second_first, third_first = covariance(1, 0).mul_(first), covariance(2, 0).mul_(first)
+    second = inverse_root(covariance(1, 1) - second_first.square())
+    third_second = covariance(2, 1).addcmul_(third_first, second_first, value=-1).mul_(second)
+    third = inverse_root(covariance(2, 2) - third_first.square() - third_second.square())
     found = []
     for plane in centred:
-        y = plane[0] / first
-        z = (plane[1] - second_first * y).div_(second)
-        found.append((y, z, (plane[2] - third_first * y).sub_(third_second * z).div_(third)))
+        y = plane[0] * first
+        z = torch.addcmul(plane[1], second_first, y, value=-1).mul_(second)
+        x = torch.addcmul(plane[2], third_first, y, value=-1).addcmul_(third_second, z, value=-1).mul_(third)
+        found.append((y, z, x))
     return found
 
 

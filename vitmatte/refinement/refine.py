@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 DATA = 0.01  # chosen on composites of validation pictures: benchmarks/results/refine.md
 LEAST = 0.05
-TOLERANCE = 0.5 / 255  # half a step of 8 bits
+TOLERANCE = 1 / 255  # a step of 8 bits
 MAX_STRENGTH = 100.0
 MEMORY = 256 * 2**20
 MIN_MEMORY = 16 * 2**20
