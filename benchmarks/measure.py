@@ -79,6 +79,13 @@ class Peak:
             self.sampler.join()
 
 
+def processor_seconds(call: Callable[[], Any]) -> float:
+    """Of all threads, which other work on the machine does not add to."""
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
 def seconds(call: Callable[[], Any], device: str) -> float:
     """Wall time of one call."""
     if device == "cuda":

@@ -15,8 +15,7 @@ import argparse
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from vitmatte.pictures.reading import read_image
 from vitmatte.refinement.refine import DATA
 
 from .accuracy import Method, add_samples, by_model, by_pymatting, compare, named, report, samples_of, write_json
-from .measure import Peak, machine
+from .measure import Peak, machine, processor_seconds
 from .reach import disc
 
 PICTURES = Path(__file__).parents[1] / "pictures"
@@ -79,13 +78,6 @@ def scene(case: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     photo = read_image(case["photo"]).permute(0, 3, 1, 2)
     image = functional.interpolate(photo, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
     return image.permute(0, 2, 3, 1).contiguous(), disc(side, case["unknown"] * side / (2 * np.pi * 0.35))
-
-
-def processor_seconds(call: Callable[[], Any]) -> float:
-    """Of all threads, which other work on the machine does not add to."""
-    start = time.process_time()
-    call()
-    return time.process_time() - start
 
 
 def one_case(case: dict[str, Any]) -> None:
