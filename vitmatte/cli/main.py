@@ -20,6 +20,12 @@ from . import cutout, evaluate, export, models, train, trimap, video
 from .signals import BROKEN_PIPE, Terminated, forget_output, signals_raise
 
 
+def program() -> int:
+    """Runs the command of this process, which ends after it; returns the exit status."""
+    with signals_raise(process_ends=True):
+        return main()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
     try:
@@ -35,6 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vitmatte: {error}", file=sys.stderr)
         forget_output()
         return 1
+    except KeyboardInterrupt:
+        print("vitmatte: interrupted", file=sys.stderr)
+        return 130
+    except Terminated as end:
+        print("vitmatte: terminated", file=sys.stderr)
+        return end.status
 
 
 def _command(arguments: Sequence[str] | None) -> int:
@@ -48,12 +60,6 @@ def _command(arguments: Sequence[str] | None) -> int:
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         print(f"vitmatte: {error or 'out of memory'}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("vitmatte: interrupted", file=sys.stderr)
-        return 130
-    except Terminated as end:
-        print("vitmatte: terminated", file=sys.stderr)
-        return end.status
 
 
 def _print_any_name() -> None:
