@@ -111,7 +111,7 @@ def run_folder(
     check_results(jobs, task.check_names)
     counts = {"done": 0, "failed": 0}
     folder, there = None if manifest is None else Path(manifest), 0
-    decides = {} if folder is None else {**task.options(), **jobs.sources}  # a model's files are read for it
+    decides = {} if folder is None else {**task.options(jobs.suffix), **jobs.sources}  # a model's files are read for it
     past = None if folder is None else read_past(folder)
     record = None if folder is None else Record(folder, decides, chunk=selection.chunk if selection else None,
                                                 about={"folder": str(photos), "pictures": len(jobs)})

@@ -117,10 +117,11 @@ def test_a_full_disk_ends_the_run(folder, capsys, monkeypatch):
 def test_other_options_are_made_again_and_said(folder, capsys):
     cutout("out", "--manifest", "record")
     before = content("out")
-    cutout("out", "--manifest", "record", "--skip-existing")
-    assert "7 of 7 pictures are done already" in capsys.readouterr().err
+    for same in ([], ["--refine", 0], ["--strategy", "exact"], ["--compression", "fast"]):
+        cutout("out", "--manifest", "record", "--skip-existing", *same)
+        assert "7 of 7 pictures are done already" in capsys.readouterr().err
     cutout("out", "--manifest", "record", "--skip-existing", "--refine", 1)
-    assert ("7 of 7 pictures were made with other options and are made again: refine was not given and is 1.0"
+    assert ("7 of 7 pictures were made with other options and are made again: refine was 0.0 and is 1.0"
             in capsys.readouterr().err)
     assert content("out") != before
     cutout("out", "--skip-existing", "--refine", 0)  # without a record nobody looks

@@ -76,7 +76,7 @@ def run(options: argparse.Namespace, jobs: Jobs, task: Task, name: str, *, pool:
     with ExitStack() as stack:
         record = None
         # Options are for records alone: a model's files are read for them.
-        decides = {} if folder is None else {**task.options(), **jobs.sources}
+        decides = {} if folder is None else {**task.options(jobs.suffix), **jobs.sources}
         past = None if folder is None else read_past(folder)
         if folder is not None:
             chunk = None if options.chunk is None else parsed_chunk(options.chunk)
