@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .checks import check_choice
+from .files import not_there
 from .pictures.formats import BITS
 from .shots import on_ray, pipeline
 from .shots.cutout import Cutout
@@ -99,7 +100,7 @@ def run_folder(
     if (masks is None) == (trimaps is None):
         raise ValueError("give either masks or trimaps")
     if not Path(photos).is_dir():
-        raise FileNotFoundError(f"no folder {photos}")
+        raise not_there(photos)
     guide = masks if masks is not None else trimaps
     assert guide is not None
     task = task if masks is not None else replace(task, mask=None)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
+from ..files import check_new_folder
 from ..version import __version__
 from ..weights.released import default_folder
 from . import cutout, evaluate, export, models, train, trimap, video
@@ -54,6 +55,8 @@ def _command(arguments: Sequence[str] | None) -> int:
     _print_any_name()
     try:
         with signals_raise():
+            if hasattr(options, "models_folder"):
+                check_new_folder(options.models_folder, "--models-folder")
             return options.run(options)
     except BrokenPipeError:
         raise
