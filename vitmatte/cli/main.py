@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ..version import __version__
 from ..weights.released import default_folder
 from . import cutout, evaluate, export, models, train, trimap, video
 from .signals import BROKEN_PIPE, Terminated, forget_output, signals_raise
+from .told import all_warnings
 
 
 def program() -> int:
@@ -54,7 +56,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     _print_any_name()
     try:
-        with signals_raise():
+        with signals_raise(), nullcontext() if hasattr(options, "logs") else all_warnings():
             if hasattr(options, "models_folder"):
                 check_new_folder(options.models_folder, "--models-folder")
             return options.run(options)
