@@ -68,6 +68,8 @@ def saved(width: int, height: int, name: str, **how: object) -> str:
     (("trimap", MASK, "-o", "file/t.png"), "file/t.png could not be written"),
     (("evaluate", "--alpha", "mattes", "--pred", "mattes", "--whole", "--json", "folder"), "folder is a folder"),
     (("evaluate", "--alpha", "mattes", "--pred", "mattes", "--whole", "--json", "file/r.json"), "could not be"),
+    (("evaluate", "--alpha", "mattes", "--model", "m", "--image", "mattes", "--trimap", "mattes", "--device", "no"),
+     "device 'no' cannot be used"),
     (("export", "-o", "file/m.onnx"), "file/m.onnx could not be written"),
 ])
 def test_refused_before_work(idle, monkeypatch, capsys, arguments, said):

@@ -13,12 +13,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from io import TextIOWrapper
-from pathlib import Path
 
 from ..files import check_new_folder
 from ..version import __version__
-from ..weights.released import default_folder
-from . import cutout, evaluate, export, models, train, trimap, video
+from . import cutout, evaluate, export, model_options, models, train, trimap, video
 from .signals import BROKEN_PIPE, Terminated, forget_output, signals_raise
 from .told import all_warnings
 
@@ -86,6 +84,5 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.register(commands)
     with_models.append(export.register(commands))
     for command in with_models:
-        command.add_argument("--models-folder", type=Path, default=default_folder(),
-                             help="where released models are kept (default: $VITMATTE_HOME or ~/.cache/vitmatte)")
+        model_options.add_models_folder(command)
     return parser
