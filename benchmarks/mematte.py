@@ -41,7 +41,7 @@ def small(*, routes: bool) -> MattingModel:
         config["backbone_config"]["max_routed_tokens"] = MAX_ROUTED_TOKENS
     net = random_net(VitMatteConfig.from_dict(config))
     net.fold()
-    return MattingModel(net, Preprocessing(both_sides=routes))
+    return MattingModel(net, Preprocessing())
 
 
 def case(side: int, unknown: float, routed: float | None) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Writing files so that they are whole or absent."""
+"""Writing files so that they are whole or absent, and errors for files where folders are expected, and folders where
+files are."""
 
 from __future__ import annotations
 
@@ -83,11 +84,40 @@ def check_can_write(*paths: str | os.PathLike[str]) -> None:
             raise OSError(error.errno, f"{path} {FAILED}: {error.strerror or error}") from error
 
 
+def check_new_folder(folder: str | os.PathLike[str], name: str) -> None:
+    """Raises NotADirectoryError, naming the argument, for a folder to write to that is a file or lies below one."""
+    if above := _file_above(Path(folder, "file")):
+        below = "" if above == Path(folder).absolute() else f", which lies below the file {above}"
+        what = below or ", a file"
+        raise NotADirectoryError(f"{name} is {folder}{what}; expected a folder, or the name of a new one")
+
+
+def not_there(path: str | os.PathLike[str], what: str = "folder") -> FileNotFoundError:
+    """The error for a path where there is nothing, or a file instead of a folder, or a folder instead of a file.
+
+    Args:
+        what: should be there: "folder", or a kind of file such as "picture".
+    """
+    if what != "folder" and os.path.isdir(path):
+        return FileNotFoundError(f"{path} is a folder; expected a {what}")
+    if what == "folder" and os.path.isfile(path):
+        return FileNotFoundError(f"{path} is a file; expected a folder")
+    return FileNotFoundError(f"no {what} {path}")
+
+
+def _file_above(path: Path) -> Path | None:
+    """The file that lies where a folder above a path would; None where there is none."""
+    above = next((above for above in path.absolute().parents if os.path.exists(above)), None)
+    return None if above is None or above.is_dir() else above
+
+
 def _temporary(path: Path) -> Path:
     if "\0" in str(path) or _is_no_text(path):
         raise ValueError(f"{str(path)!r} is not a name that a file can have")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected the name of a file to write")
+    if above := _file_above(path):
+        raise NotADirectoryError(f"{path} {FAILED}: {above} is a file; expected a folder")
     return path.with_name(f".writing-{secrets.token_hex(6)}{path.suffix[-20:]}")
 
 

@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .checks import check_choice
+from .files import not_there
 from .pictures.formats import BITS
 from .shots import on_ray, pipeline
 from .shots.cutout import Cutout
 from .shots.folder import check_results, jobs_of
-from .shots.left import what_is_left
 from .shots.on_ray import Pool
 from .shots.outcome import Outcome
 from .shots.pipeline import RunEndedError
-from .shots.record import Record, read_past
+from .shots.resume import begun
 from .shots.select import Selection
 from .shots.trimap import MaskOptions
 from .values import is_int
@@ -99,7 +99,7 @@ def run_folder(
     if (masks is None) == (trimaps is None):
         raise ValueError("give either masks or trimaps")
     if not Path(photos).is_dir():
-        raise FileNotFoundError(f"no folder {photos}")
+        raise not_there(photos)
     guide = masks if masks is not None else trimaps
     assert guide is not None
     task = task if masks is not None else replace(task, mask=None)
@@ -110,31 +110,17 @@ def run_folder(
     task.check()
     check_results(jobs, task.check_names)
     counts = {"done": 0, "failed": 0}
-    folder, there = None if manifest is None else Path(manifest), 0
-    decides = {} if folder is None else {**task.options(), **jobs.sources}  # a model's files are read for it
-    past = None if folder is None else read_past(folder)
-    record = None if folder is None else Record(folder, decides, chunk=selection.chunk if selection else None,
-                                                about={"folder": str(photos), "pictures": len(jobs)})
+    with begun(jobs, task, manifest=None if manifest is None else Path(manifest),
+               chunk=selection.chunk if selection else None, skip_existing=skip_existing) as begin:
+        def report(outcome: Outcome) -> None:
+            counts[outcome.state] += 1
+            begin.add(outcome)
+            if on_outcome is not None:
+                on_outcome(outcome)
 
-    def report(outcome: Outcome) -> None:
-        counts[outcome.state] += 1
-        if record is not None:
-            record.add(outcome)
-        if on_outcome is not None:
-            on_outcome(outcome)
-
-    try:
-        if skip_existing:
-            left = what_is_left(jobs, past, decides)
-            jobs, there = left.jobs, left.there
-        busy = pipeline.Busy()
-        if len(jobs):
-            busy = (pipeline.run(jobs, task.loaded(), report, threads=threads) if pool is None
-                    else on_ray.run(jobs, task, report, pool))
-    except BaseException as error:
-        if record is not None:
-            record.__exit__(type(error), error, None)
-        raise
-    if record is not None:
-        record.close("done", seconds=round(busy.seconds, 3), net_share=round(busy.share, 3))
-    return Done(counts["done"], counts["failed"], there, busy.seconds, busy.share)
+        left, busy = begin.left, pipeline.Busy()
+        if len(left.jobs):
+            busy = (pipeline.run(left.jobs, task.loaded(), report, threads=threads) if pool is None
+                    else on_ray.run(left.jobs, task, report, pool))
+        begin.finish(busy)
+    return Done(counts["done"], counts["failed"], left.there, busy.seconds, busy.share)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .files import not_there
+
 MAX_JSON = 2**24  # bytes of a configuration file; real ones have a few thousand
 
 
@@ -92,7 +94,10 @@ COUNTS = each(lambda v: is_int(v) and v >= 1, "a list of positive whole numbers"
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The object in a JSON file. Raises ValueError that names the file when it holds none."""
+    """The object in a JSON file. FileNotFoundError for a folder, ValueError that names the file when it
+    holds none."""
+    if os.path.isdir(path):
+        raise not_there(path, "JSON file")
     size = os.stat(path).st_size
     if size > MAX_JSON:
         raise ValueError(f"{path} has {size:,} bytes, too many for a configuration; it is another kind of file")

@@ -63,6 +63,16 @@ def test_light_with_other_looks(folder, capsys, how):
 
 
 @needs_openimageio
+def test_a_background_beyond_white_is_said_like_all_warnings(folder, capsys):
+    """Once, and of the background, though no picture is at hand when it is read."""
+    plate("back.exr", bright=5)
+    how = ("--background", "back.exr", *CHEAP)
+    assert run("cutout", "photos/a.jpg", "--mask", "masks/a.png", "-o", "o.png", *how) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["warning: back.exr: its light is darker than black or brighter than white, and is clipped"]
+
+
+@needs_openimageio
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_sixteen_bits_come_out_as_they_went_in(folder, suffix):
     image = plate(f"photos/b{suffix}")

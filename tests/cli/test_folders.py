@@ -117,10 +117,11 @@ def test_a_full_disk_ends_the_run(folder, capsys, monkeypatch):
 def test_other_options_are_made_again_and_said(folder, capsys):
     cutout("out", "--manifest", "record")
     before = content("out")
-    cutout("out", "--manifest", "record", "--skip-existing")
-    assert "7 of 7 pictures are done already" in capsys.readouterr().err
+    for same in ([], ["--refine", 0], ["--strategy", "exact"], ["--compression", "fast"]):
+        cutout("out", "--manifest", "record", "--skip-existing", *same)
+        assert "7 of 7 pictures are done already" in capsys.readouterr().err
     cutout("out", "--manifest", "record", "--skip-existing", "--refine", 1)
-    assert ("7 of 7 pictures were made with other options and are made again: refine was not given and is 1.0"
+    assert ("7 of 7 pictures were made with other options and are made again: refine was 0.0 and is 1.0"
             in capsys.readouterr().err)
     assert content("out") != before
     cutout("out", "--skip-existing", "--refine", 0)  # without a record nobody looks
@@ -147,6 +148,14 @@ def test_what_the_record_does_not_know_is_left_and_noted(folder, capsys):
     assert {said["state"] for said in lines("record") if "file" in said} == {"skipped"}
     cutout("out", "--manifest", "record", "--skip-existing")
     assert "not in the manifest" not in capsys.readouterr().err
+    # And the same lines from Python, where the run ends as well.
+    task = Cutout(model="model", mask=MaskOptions(inner=2, outer=2))
+    done = run_folder("photos", task, masks="masks", output="out/cut", alpha="out/alpha", skip_existing=True,
+                      selection=Selection(recursive=True), manifest="record2")
+    assert (done.done, done.there) == (0, 7)
+    python, here = [[{k: v for k, v in said.items() if k != "at"} for said in lines(name)[:9]]
+                    for name in ("record2", "record")]
+    assert python == here
 
 
 def test_frames_and_patterns(folder, capsys):
@@ -165,7 +174,7 @@ def test_frames_and_patterns(folder, capsys):
     (["--workers", "2"], "--workers is for --engine ray"),
     (["--gpus-per-worker", "2"], "--gpus-per-worker is for --engine ray"),
     (["--engine", "ray", "--workers", "0"], "workers is 0; expected 1 or more"),
-    (["--manifest", "model/config.json"], "manifest.jsonl could not be written"),
+    (["--manifest", "model/config.json"], "manifest is model/config.json, a file; expected a folder"),
 ])
 def test_refused_before_work(folder, capsys, words, said):
     cutout("out", *words, status=1)

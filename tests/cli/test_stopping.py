@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -22,6 +23,22 @@ from vitmatte.weights.save import save_net
 
 COUNT = 24
 ENDS = [("SIGTERM", 143, "vitmatte: terminated"), ("SIGINT", 130, "vitmatte: interrupted"), ("SIGKILL", -9, "")]
+
+# Says when it is at work, as a command that lists no file for a while does not.
+STARTED = """
+import sys
+from vitmatte.cli import cutout, main, video
+def told(register):
+    def registered(commands):
+        parser = register(commands)
+        run = parser.get_default("run")
+        parser.set_defaults(run=lambda options: (print("started", flush=True), run(options))[1])
+        return parser
+    return registered
+for module in (cutout, video):
+    module.register = told(module.register)
+sys.exit(main.program())
+"""
 
 
 @pytest.fixture
@@ -94,6 +111,66 @@ def test_a_stopped_run_goes_on(folder, capsys, name, status, said):
     assert all(Path(path).stat().st_mtime_ns == times[path] for path in kept)
     assert cli.main(arguments(folder, "--skip-existing", "--device", "cpu")) == 0
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+@pytest.mark.parametrize(("command", "apart"), [("cutout", 0.0), ("one", 0.03), ("video", 0.0), ("cutout", 0.2)])
+def test_many_interrupts_are_like_one(folder, command, apart):
+    """Until the process is gone: while it cleans up, and while Python ends."""
+    large = ["cutout", str(folder / "large.png"), "--trimap", str(folder / "guide.png"), "-o", str(folder / "cut.png")]
+    clip = ["video", str(folder / "photos"), "--trimap", str(folder / "trimaps"), "-o", str(folder / "out")]
+    words = {"cutout": arguments(folder), "one": [*large, "--model", str(folder / "model")],
+             "video": [*clip, "--model", str(folder / "model")]}[command]
+    if command == "one":
+        Image.new("RGB", (1500, 1500), (200, 20, 20)).save(folder / "large.png")
+        Image.new("L", (1500, 1500), 128).save(folder / "guide.png")
+    running = subprocess.Popen([sys.executable, "-c", STARTED, *words], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, preexec_fn=_heeds_interrupts)
+    assert running.stdout.readline() == "started\n"
+    time.sleep(0.2)
+    presses = 0
+    while running.poll() is None and presses < 2000:
+        running.send_signal(signal.SIGINT)
+        presses += 1
+        time.sleep(apart or 0.002 * (presses > 3))
+    told = running.communicate(timeout=60)[1]
+    assert running.returncode == 130, told
+    assert "Traceback" not in told and "Exception" not in told and told.endswith("vitmatte: interrupted\n")
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+    written(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_the_first_signal_raises_and_no_other(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), signals.signals_raise():  # noqa: PT012
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+            finally:
+                for name in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+                    os.kill(os.getpid(), name)
+                    time.sleep(0.01)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        with signals.signals_raise(process_ends=True):
+            pass
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_cleaning_up_that_hangs_can_be_ended(tmp_path):
+    """As on a disk that does not answer."""
+    code = ("import os, signal, time; from vitmatte.cli import signals; signals.PATIENCE = 0.1\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "def press(): os.kill(os.getpid(), signal.SIGINT); time.sleep(0.2)\n"
+            "with signals.signals_raise():\n  try: press()\n  finally: press(); press(); time.sleep(60)")
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert ended.returncode == 130 and "while cleaning up" in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_trimaps_skip_what_is_there(folder, capsys):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from paths import SUPPORT
 from rounding import ALPHA
 
 from vitmatte import MattingModel, matte
-from vitmatte.inference import bands, frames
+from vitmatte.inference import bands, frames, plan
 from vitmatte.inference.frames import Frame, Setting
 from vitmatte.inference.plan import SIDES, Footprint, footprint_of
 from vitmatte.inference.planning import MIN_BAND, MIN_CHUNK, MemoryLimitError, make_plan, smaller
@@ -28,8 +27,6 @@ from vitmatte.model.vitmatte import float32_copy
 MODEL = MattingModel(random_net(), Preprocessing())
 MEBI = 2**20
 TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])
-CPUINFO = Path("/proc/cpuinfo")
-NATIVE_BF16 = CPUINFO.exists() and bool({"avx512_bf16", "amx_bf16", "bf16"} & set(CPUINFO.read_text().split()))
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
 
@@ -48,10 +45,9 @@ OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB"
     {"net": "MEMatte-S", "height": 1024, "width": 1024, "share": 0.1, "limit": 100 * MEBI},
     {"net": "DiffMatte-S", "height": 512, "width": 640},
     {"net": "DiffMatte-S", "height": 700, "width": 512, "share": 0.2, "limit": 90 * MEBI},
-    # Without instructions for bfloat16 the libraries underneath keep float32 copies, up to 1.5 times the plan; with
-    # them, what they keep of packed weights depends on the processor (0.74 to 1.15 of the plan seen).
-    pytest.param({"net": "S", "height": 768, "width": 1024, "share": 0.3, "dtype": "bfloat16"},
-                 marks=pytest.mark.skipif(not NATIVE_BF16, reason="this CPU has no bfloat16 instructions")),
+    # What the libraries underneath keep of packed weights depends on the processor (0.74 to 1.15 of the plan seen); so
+    # do float32 copies without instructions for bfloat16 (0.58 to 1.16 seen).
+    {"net": "S", "height": 768, "width": 1024, "share": 0.3, "dtype": "bfloat16"},
 ], ids=lambda case: "-".join(str(value) for value in case.values()))
 def test_the_peak_is_as_planned(case):
     command = [sys.executable, str(SUPPORT / "peak.py"), json.dumps(case)]
@@ -61,6 +57,20 @@ def test_the_peak_is_as_planned(case):
     least = 0.5 if case.get("dtype") == "bfloat16" else least  # the plan must not be exceeded; less may be taken
     assert least <= found["measured"] / found["planned"] <= 1.25, found
     assert found["measured"] <= 1.25 * case.get("limit", found["measured"])
+
+
+def test_copies_in_float32_are_planned_for_where_bfloat16_is_not_native(monkeypatch):
+    """191 MB were measured with ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default, 144 MB with AVX2 for both."""
+    def planned(dtype: torch.dtype, device: str = "cpu") -> int:
+        return make_plan(Footprint(MattingConfig(), 768, 1024, dtype, device)).peak_bytes
+
+    found = {}
+    for native in (True, False):
+        monkeypatch.setattr(plan, "has_bfloat16", lambda native=native: native)
+        found[native] = planned(torch.bfloat16)
+        others = planned(torch.float32), planned(torch.bfloat16, "cuda")
+        assert found.setdefault("others", others) == others
+    assert found[True] < 106e6 and 191e6 / 1.25 <= found[False] <= 144e6 / 0.75
 
 
 @settings(max_examples=200, deadline=None)

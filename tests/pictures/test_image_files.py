@@ -9,7 +9,7 @@ from nets import assert_close
 from PIL import Image, ImageCms
 
 from vitmatte.compositing.blend import colour, composite, fit
-from vitmatte.files import whole_file
+from vitmatte.files import check_can_write, whole_file
 from vitmatte.pictures import reading, writing
 
 RANDOM = np.random.default_rng(1)
@@ -119,6 +119,11 @@ def test_files_are_whole_or_absent(tmp_path):
     assert path.read_text() == "first" and [p.name for p in path.parent.iterdir()] == ["f.txt"]
     with pytest.raises(IsADirectoryError, match="is a folder"), whole_file(tmp_path):
         pass
+    for below in (path / "g.txt", path / "deeper" / "g.txt"):
+        with pytest.raises(NotADirectoryError, match=r"g\.txt could not be written: .*f\.txt is a file; expected a f"):
+            check_can_write(below)
+        with pytest.raises(NotADirectoryError, match=r"f\.txt is a file"), whole_file(below):
+            pass
 
 
 def test_compositing():

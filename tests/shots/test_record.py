@@ -6,11 +6,16 @@ import csv
 import json
 
 import pytest
+from nets import random_net, small_config
 
+from vitmatte.scale import Cutout
 from vitmatte.shots.jobs import Files, Jobs
 from vitmatte.shots.left import what_is_left
 from vitmatte.shots.outcome import Outcome
 from vitmatte.shots.record import Record, fingerprint, read_past
+from vitmatte.shots.trimap import MaskOptions, Trimap
+from vitmatte.weights.released import BUNDLED_FOLDER
+from vitmatte.weights.save import save_net
 
 OLD, NEW = {"refine": 0.0}, {"refine": 1.0}
 
@@ -89,3 +94,50 @@ def test_what_is_left(tmp_path):
     assert left.said == ["1 of 4 pictures were made with other options and are made again: refine was 0.0 and is 1.0",
                          "1 results are there and not in the manifest; they are left as they are, however they were "
                          "made"]
+
+
+@pytest.mark.parametrize(("given", "suffix", "alike"), [
+    ({"refine": 1.0}, ".png", True),
+    ({"refine": 1}, None, True),
+    ({"refine": 0.0}, ".png", False),
+    ({"strategy": "local"}, ".png", True),  # the bundled net is made for it
+    ({"strategy": "grid"}, ".png", True),  # which is local for it
+    ({"strategy": "exact"}, ".png", False),
+    ({"reach": 16}, ".png", False),  # for all frames, and does not follow the unknown area
+    ({"compression": "fast"}, ".png", True),
+    ({"compression": "fast"}, None, True),
+    ({"compression": "none"}, ".png", False),
+    ({"compression": "none"}, ".tif", True),
+    ({"compression": "zip"}, None, True),
+    ({"premultiplied": True}, ".exr", True),
+    ({"premultiplied": True}, None, True),
+    ({"premultiplied": False}, ".exr", False),
+    ({"premultiplied": False}, ".tif", True),
+    ({"premultiplied": True}, ".tif", False),
+    ({"bits": 8}, ".png", False),  # without a word as many as each photograph's
+], ids=str)
+def test_a_default_that_is_given_is_no_other_option(given, suffix, alike):
+    now, before = Cutout(**given).options(suffix), Cutout().options(suffix)
+    assert (fingerprint(now) == fingerprint(before)) == alike, (now, before)
+
+
+def test_a_model_decides_what_its_defaults_are(tmp_path):
+    """By its config.json, or where there is none by its tensors."""
+    save_net(random_net(small_config()), tmp_path / "model")
+    path = tmp_path / "model/model.safetensors"
+    said = Cutout(model=str(tmp_path / "model")).options(".png")
+    assert (said["refine"], said["strategy"], said["reach"]) == (0.0, "exact", None)
+    alone = tmp_path / "alone.safetensors"
+    path.rename(alone)
+    for given in ({"refine": 0.0}, {"strategy": "exact"}):
+        assert Cutout(model=str(alone), **given).options(".png") == Cutout(model=str(alone)).options(".png")
+    half = Cutout(model=str(alone), strategy="local").options(".png")
+    assert Cutout(model=str(alone), strategy="local", reach=half["reach"]).options(".png") == half
+    assert Cutout(model="hustvl/vitmatte-small-composition-1k").options(".png")["refine"] == 0.0
+    own = Cutout(model=str(BUNDLED_FOLDER)).options(".png")
+    assert (own["refine"], own["strategy"], own["reach"]) == (1.0, "local", None)
+
+
+def test_a_trimaps_compression_that_is_the_usual_one():
+    said = [Trimap(MaskOptions(), one).options(".png") for one in (None, "fast", "none")]
+    assert said[0] == said[1] != said[2]

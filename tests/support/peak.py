@@ -40,7 +40,7 @@ def build(name: str, dtype: torch.dtype) -> MattingModel:
     if name == "DiffMatte-S":
         net = randomise(ViTMatte(MattingConfig(convstream_hidden_sizes=(32, 64, 128), diffusion=DiffusionConfig())))
         net.fold()
-        return MattingModel(net.to(dtype).requires_grad_(False), Preprocessing(both_sides=True))
+        return MattingModel(net.to(dtype).requires_grad_(False), Preprocessing())
     routes = name.startswith("MEMatte-")
     heads = {"S": 6, "B": 12}[name[-1]]
     backbone = replace(VitMatteConfig().vitdet, hidden_size=64 * heads, num_attention_heads=heads,
@@ -48,7 +48,7 @@ def build(name: str, dtype: torch.dtype) -> MattingModel:
     config = VitMatteConfig(backbone_config=backbone, hidden_size=64 * heads)
     net = random_mematte(config) if routes else randomise(VitMatteForImageMatting(config))
     net.fold()
-    return MattingModel(net.to(dtype).eval().requires_grad_(False), Preprocessing(both_sides=routes))
+    return MattingModel(net.to(dtype).eval().requires_grad_(False), Preprocessing())
 
 
 def main() -> None:

@@ -27,6 +27,8 @@ from vitmatte.huggingface.processing import VitMatteImageProcessor
 from vitmatte.inference.preprocessing import IMAGENET_MEAN
 from vitmatte.model.block import VitDetAttention
 from vitmatte.model.vitmatte import ViTMatte
+from vitmatte.training import loop
+from vitmatte.training.data import stream
 from vitmatte.training.ema import Average
 from vitmatte.training.loop import train
 from vitmatte.training.optimizer import Muon, orthogonalised, split_parameters
@@ -328,10 +330,15 @@ def test_batches_attend_as_far_as_their_kind_says(folder, tmp_path, monkeypatch)
     monkeypatch.setattr(VitDetAttention, "forward",
                         lambda self, x: used.append((self.window, x.shape[1], self.reach)) or forward(self, x))
     recipe = read_recipe(folder / "recipe.json")
+    draw, drawn = stream.crops_of, []
+    for module in (stream, loop):
+        monkeypatch.setattr(module, "crops_of", lambda recipe, step: drawn.append(step) or draw(recipe, step),
+                            raising=False)
     phases = [Phase([Crops(32, 2, reach=1)], 2), Phase([Crops(64, 1)])]
     train(dataclasses.replace(recipe, phases=phases, validation_count=0, run=str(tmp_path)), stop_after=4)
     assert {(size, reach) for window, size, reach in used if not window} == {(2, 1), (4, None)}
     assert {reach for window, _, reach in used if window} == {None}
+    assert drawn == list(range(len(drawn))) and len(drawn) > 2  # each step's kind once
     assert load_model(tmp_path / "last").net.architecture.transformer.attention_reach is None
 
 

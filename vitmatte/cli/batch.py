@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,10 +14,9 @@ from ..pictures.pairing import listed
 from ..shots import folder as shots
 from ..shots import on_ray, pipeline
 from ..shots.jobs import Job, Jobs
-from ..shots.left import what_is_left
 from ..shots.outcome import Outcome, Progress, Task
 from ..shots.pipeline import Busy, RunEndedError
-from ..shots.record import Record, read_past
+from ..shots.resume import Run, begun
 from ..shots.select import Selection, parsed_chunk
 from .told import tell
 
@@ -72,37 +70,29 @@ def run(options: argparse.Namespace, jobs: Jobs, task: Task, name: str, *, pool:
     """
     if pool is not None:
         on_ray.check()
-    folder, about = options.manifest, {"folder": str(jobs.photos.base), "pictures": len(jobs)}
-    with ExitStack() as stack:
-        record = None
-        # Options are for records alone: a model's files are read for them.
-        decides = {} if folder is None else {**task.options(), **jobs.sources}
-        past = None if folder is None else read_past(folder)
-        if folder is not None:
-            chunk = None if options.chunk is None else parsed_chunk(options.chunk)
-            record = stack.enter_context(Record(folder, decides, chunk=chunk, about=about))
-        if options.skip_existing:
-            left = what_is_left(jobs, past, decides)
+    chunk = None if options.chunk is None else parsed_chunk(options.chunk)
+    try:
+        with begun(jobs, task, manifest=options.manifest, chunk=chunk, skip_existing=options.skip_existing) as begin:
+            left = begin.left
             for said in left.said:
                 tell(said)
             if left.there:
                 tell(f"{left.there} of {len(jobs)} pictures are done already")
-            if record is not None:
-                for outcome in left.unrecorded:
-                    record.add(outcome)
-            jobs = left.jobs
-        elif not len(jobs):
-            tell(f"chunk {options.chunk} has none of the pictures")
-        if not len(jobs):
-            return 0
-        return _Run(jobs, record, name).done(task, options.threads, pool)
+            if not len(jobs):
+                tell(f"chunk {options.chunk} has none of the pictures")
+            if not len(left.jobs):
+                begin.finish(Busy())
+                return 0
+            return _Run(left.jobs, begin, name).done(task, options.threads, pool)
+    except RunEndedError:  # which is said already
+        return 1
 
 
 class _Run:
     """Jobs that are done, what is said of each, and how many there were."""
 
-    def __init__(self, jobs: Jobs, record: Record | None, name: str) -> None:
-        self._jobs, self._record = jobs, record
+    def __init__(self, jobs: Jobs, begin: Run, name: str) -> None:
+        self._jobs, self._begin = jobs, begin
         self._output = sys.stdout  # what else is printed meanwhile, as by Ray, does not go there
         self._several = len(jobs) > 1
         self._bar = tqdm(total=len(jobs), desc=name, unit="picture", disable=None if self._several else True)
@@ -122,17 +112,15 @@ class _Run:
             except RunEndedError as error:
                 tell(f"{error}; the run ends here, since the others would fail alike")
                 self._stopped()
-                if self._record is not None:
-                    with suppress(OSError):  # on the same full disk, say
-                        self._record.close(str(error))
-                return 1
+                raise
             except BaseException:
                 self._stopped()
                 raise
         if self._failed and self._several:
             tell(f"{self._failed} of {len(self._jobs)} pictures failed")
-        if self._record is not None:
-            self._summed_up(busy)
+        self._begin.finish(busy)
+        if self._begin.record is not None:
+            self._sum_up(busy)
         return 1 if self._failed else 0
 
     def _report(self, outcome: Outcome) -> None:
@@ -141,8 +129,7 @@ class _Run:
         if outcome.error:
             tell(outcome.error)
             self._failed += 1
-        if self._record is not None:
-            self._record.add(outcome)
+        self._begin.add(outcome)
         for path in outcome.results:
             print(path, file=self._output, flush=True)
         self._done += 1
@@ -152,9 +139,7 @@ class _Run:
         if self._several:
             tell(f"stopped after {self._done} of {len(self._jobs)} pictures; --skip-existing goes on with the rest")
 
-    def _summed_up(self, busy: Busy) -> None:
-        assert self._record is not None
-        self._record.close("done", seconds=round(busy.seconds, 3), net_share=round(busy.share, 3))
+    def _sum_up(self, busy: Busy) -> None:
         count = "1 picture" if self._done == 1 else f"{self._done} pictures"
         tell(f"{count} in {busy.seconds:.1f} s, {self._done / busy.seconds:.2f} a second; the net was "
              f"busy {100 * busy.share:.0f} % of the time")

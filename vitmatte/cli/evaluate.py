@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from ..evaluation.metrics import Errors
 from ..evaluation.report import content, flicker_line, judge, table, unknown_area
 from ..files import check_can_write, whole_file
 from ..inference.matting import matte
-from ..inference.model import NORMALIZATIONS, load_model
+from ..inference.model import device_of, load_model
 from ..pictures import reading
 from ..pictures.pairing import by_stem, counterparts
-from ..weights import released as models
 from . import model_options
 from .flicker import FramesOfClip
 from .told import warnings_of
@@ -45,10 +43,10 @@ def register(commands: Any) -> None:
                         "names: dtSSD too, and with --image DIR, for their motion, MESSDdt")
     parser.add_argument("--image", type=Path, metavar="DIR", help="the pictures, for --model and --clip")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
-    parser.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained", help="for --model")
+    model_options.add_normalization(parser)
     model_options.add_refine(parser)
-    parser.add_argument("--device", default="cpu", help="for --model (default: %(default)s)")
-    parser.add_argument("--models-folder", type=Path, default=models.default_folder(), help="for --model")
+    model_options.add_device(parser, "cpu")
+    model_options.add_models_folder(parser)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -104,7 +102,7 @@ def _from_files(folder: Path, truth: dict[str, Path]) -> Finder:
 
 def _by_model(options: argparse.Namespace, truth: dict[str, Path], trimaps: dict[str, Path]) -> Finder:
     images = counterparts(options.image, truth, "mattes")
-    model = load_model(options.model, device=torch.device(options.device), normalization=options.normalization,
+    model = load_model(options.model, device=device_of(options.device), normalization=options.normalization,
                        folder=options.models_folder)
 
     def found(stem: str) -> np.ndarray:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..export.onnx import OPSET, PACKAGES, check_packages, export_onnx, normalization
+from ..export.program import check_torch, save_program
 from ..files import check_can_write
 from ..inference.context import PRECISIONS
-from ..inference.model import NORMALIZATIONS, load_model
+from ..inference.model import load_model
 from ..weights.released import BUNDLED, released
-
-if TYPE_CHECKING:
-    pass
-from ..export.program import check_torch, save_program
+from . import model_options
 
 BUNDLED_LICENCE = "trained by this project; MIT as far as that is ours to give, see its model card"
 
@@ -31,7 +29,7 @@ def register(commands: Any) -> argparse.ArgumentParser:
                         help="image: picture and trimap in, matte out, any size; pixel_values: the net alone, "
                              "normalised and padded by you (default: %(default)s)")
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="default: %(default)s")
-    parser.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained", help="default: %(default)s")
+    model_options.add_normalization(parser)
     parser.add_argument("--opset", type=int, default=OPSET, help="of ONNX (default: %(default)s)")
     parser.add_argument("--no-check", action="store_true", help="do not compare the file with this library")
     return parser

@@ -11,13 +11,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from io import TextIOWrapper
-from pathlib import Path
 
+from ..files import check_new_folder
 from ..version import __version__
-from ..weights.released import default_folder
-from . import cutout, evaluate, export, models, train, trimap, video
+from . import cutout, evaluate, export, model_options, models, train, trimap, video
 from .signals import BROKEN_PIPE, Terminated, forget_output, signals_raise
+from .told import all_warnings
+
+
+def program() -> int:
+    """Runs the command of this process, which ends after it; returns the exit status."""
+    with signals_raise(process_ends=True):
+        return main()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,25 +42,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vitmatte: {error}", file=sys.stderr)
         forget_output()
         return 1
-
-
-def _command(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
-    _print_any_name()
-    try:
-        with signals_raise():
-            return options.run(options)
-    except BrokenPipeError:
-        raise
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        print(f"vitmatte: {error or 'out of memory'}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("vitmatte: interrupted", file=sys.stderr)
         return 130
     except Terminated as end:
         print("vitmatte: terminated", file=sys.stderr)
         return end.status
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    _print_any_name()
+    try:
+        with signals_raise(), nullcontext() if hasattr(options, "logs") else all_warnings():
+            if hasattr(options, "models_folder"):
+                check_new_folder(options.models_folder, "--models-folder")
+            return options.run(options)
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        print(f"vitmatte: {error or 'out of memory'}", file=sys.stderr)
+        return 1
 
 
 def _print_any_name() -> None:
@@ -75,6 +84,5 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.register(commands)
     with_models.append(export.register(commands))
     for command in with_models:
-        command.add_argument("--models-folder", type=Path, default=default_folder(),
-                             help="where released models are kept (default: $VITMATTE_HOME or ~/.cache/vitmatte)")
+        model_options.add_models_folder(command)
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from ..checks import check_number
@@ -11,14 +12,14 @@ from ..inference.model import NORMALIZATIONS, MattingModel, device_of, load_mode
 from ..inference.plan import MEBI
 from ..inference.scope import STRATEGIES
 from ..refinement.refine import check_strength
-from ..weights.released import BUNDLED
+from ..weights.released import BUNDLED, default_folder
 
 
 def add(parser: argparse.ArgumentParser, *, refine: float | None = None) -> None:
     """Adds the options that `loaded` and `of_matte` read; --refine is `refine` unless it is given."""
     parser.add_argument("--model", default=BUNDLED, metavar="NAME|PATH",
                         help="see `vitmatte models`; a released model is downloaded once (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, mps, ...")
+    add_device(parser)
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
     parser.add_argument("--strategy", choices=STRATEGIES, default="auto",
                         help="exact: every token attends to all; local: within a reach, computed only where the trimap "
@@ -29,8 +30,25 @@ def add(parser: argparse.ArgumentParser, *, refine: float | None = None) -> None
     parser.add_argument("--memory-limit", type=float, metavar="MB",
                         help="what a picture's matte may take besides the model and the pictures themselves; less is "
                              "slower, never smaller")
+    add_normalization(parser)
+
+
+def add_device(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+    """Adds --device."""
+    parser.add_argument("--device", default=default,
+                        help="auto (CUDA where there is one), cpu, cuda, mps, ... (default: %(default)s)")
+
+
+def add_normalization(parser: argparse.ArgumentParser) -> None:
+    """Adds --normalization."""
     parser.add_argument("--normalization", choices=NORMALIZATIONS, default="as_trained",
                         help="as_trained, or hub: as transformers feeds the net (default: %(default)s)")
+
+
+def add_models_folder(parser: argparse.ArgumentParser) -> None:
+    """Adds --models-folder."""
+    parser.add_argument("--models-folder", type=Path, default=default_folder(),
+                        help="where released models are kept (default: $VITMATTE_HOME or ~/.cache/vitmatte)")
 
 
 def add_refine(parser: argparse.ArgumentParser, default: float | None = None) -> None:

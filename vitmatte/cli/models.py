@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from ..weights.download import download
 from ..weights.released import BUNDLED, RELATIVES, RELEASED, on_disk
+from .told import tell
 
 
 def register(commands: Any) -> list[argparse.ArgumentParser]:
@@ -34,6 +34,6 @@ def _models(options: argparse.Namespace) -> int:
 
 def _download(options: argparse.Namespace) -> int:
     model = RELEASED[options.name]
-    print(f"{model.name}: {model.licence}.", file=sys.stderr)
+    tell(f"{model.name}: {model.licence}")
     print(on_disk(model.name, options.models_folder) or download(model.name, options.models_folder))
     return 0

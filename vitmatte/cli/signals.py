@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 BROKEN_PIPE = 128 + 13  # exit status, as the shell gives it for a tool that ended of SIGPIPE
+PATIENCE = 10.0  # seconds that cleaning up after a signal may take before another one ends it
 
 
 class Terminated(BaseException):
@@ -22,24 +25,37 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def signals_raise() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `Terminated`, so that files half written go away; ignored ones (nohup) stay ignored."""
-    def end(number: int, _: FrameType | None) -> None:
-        for name in taken:
-            signal.signal(name, signal.SIG_IGN)  # once is enough: cleaning up is not to be disturbed
-        raise Terminated(number)
+def signals_raise(*, process_ends: bool = False) -> Iterator[None]:
+    """Within it the first signal ends the command, so that files half written go away: SIGINT raises KeyboardInterrupt,
+    SIGTERM and SIGHUP raise `Terminated`. Further ones do not disturb the cleaning up; one that comes when it has taken
+    longer than `PATIENCE` ends the process at once. Ignored signals (nohup) stay ignored.
 
-    taken: list[signal.Signals] = []
+    Args:
+        process_ends: whether the process ends after it, so that SIGINT is ignored from then on: Python's own end says
+            a traceback otherwise. Else all is as it was before.
+    """
+    first: list[float] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        if not first:
+            first.append(time.monotonic())
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+        if time.monotonic() - first[0] > PATIENCE:  # such as a disk that does not answer
+            os.write(2, b"vitmatte: ended while cleaning up; hidden files that were being written may be left\n")
+            os._exit(128 + number)
+
+    before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():  # elsewhere signals are somebody else's
-        names = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        taken = [name for name in names if signal.getsignal(name) is signal.SIG_DFL]
-    for name in taken:
+        names = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        before = {name: handler for name in names
+                  if (handler := signal.getsignal(name)) in (signal.SIG_DFL, signal.default_int_handler)}
+    for name in before:
         signal.signal(name, end)
     try:
         yield
     finally:
-        for name in taken:
-            signal.signal(name, signal.SIG_DFL)
+        for name, handler in before.items():
+            signal.signal(name, signal.SIG_IGN if process_ends and name == signal.SIGINT else handler)
 
 
 def forget_output() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..shots.heard import Hearer
+
 
 def tell(what: str) -> None:
     """Says something on standard error, beside a progress bar."""
@@ -32,7 +34,32 @@ def warnings_of(path: Path, *, once: bool = False) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-class _Teller(logging.Handler):
+@contextmanager
+def all_warnings() -> Iterator[None]:
+    """Within it, what the library logs as a warning is said on standard error, also beside the work on a picture: of a
+    background, say, or a download."""
+    logger = logging.getLogger(__package__.partition(".")[0])
+    handler = _Rest(logger)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Rest(logging.Handler):
+    """Says the warnings that no `Hearer` takes."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__(logging.WARNING)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not any(isinstance(one, Hearer) and one.hears(record) for one in self._logger.handlers):
+            tqdm.write(f"warning: {record.getMessage()}", file=sys.stderr)
+
+
+class _Teller(Hearer):
     """Says warnings with a file's name, unless they name it themselves."""
 
     def __init__(self, path: Path, once: bool) -> None:

@@ -13,7 +13,7 @@ def register(commands: Any) -> None:
     parser = commands.add_parser("train", help="train a net by a recipe, or go on with a run")
     parser.add_argument("recipe", type=Path, metavar="CONFIG", help="a JSON file; see vitmatte/training/recipes")
     parser.add_argument("--steps", type=int, default=None, metavar="N", help="do at most N steps in this call")
-    parser.set_defaults(run=_train)
+    parser.set_defaults(run=_train, logs=True)
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from ..files import whole_file
+from ..files import check_new_folder, whole_file
 from ..values import read_json
 from ..weights.config_file import CONFIG_NAME, check_model_type
 from ..weights.repository import HUB_ARGUMENTS, fetch_file
@@ -67,6 +67,7 @@ class HubConfig(Fields):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes config.json to a folder, which is made where it does not exist."""
+        check_new_folder(folder, "folder")
         Path(folder).mkdir(parents=True, exist_ok=True)
         self.to_json_file(Path(folder) / CONFIG_NAME)
 

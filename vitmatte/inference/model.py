@@ -26,7 +26,8 @@ class MattingModel:
 
     Args:
         net: in evaluation mode.
-        preprocessing: what its input is made with.
+        preprocessing: what its input is made with; pictures are padded at both sides where the net's architecture says
+            so (`MattingConfig.pads_both_sides`), whatever this says.
 
     Raises:
         ValueError: for a divisor that is no multiple of the net's patch size.
@@ -36,6 +37,8 @@ class MattingModel:
     preprocessing: Preprocessing
 
     def __post_init__(self) -> None:
+        if self.net.architecture.pads_both_sides:
+            object.__setattr__(self, "preprocessing", replace(self.preprocessing, both_sides=True))
         patch = self.net.architecture.stride
         if self.preprocessing.divisor % patch:
             raise ValueError(f"pictures would be padded to a multiple of {self.preprocessing.divisor} pixels "
@@ -76,7 +79,7 @@ def load_model(
     preprocessing = Preprocessing()
     if normalization == "hub":
         preprocessing = Preprocessing.from_folder(path if path.is_dir() else Path(path).parent)
-    return MattingModel(net, replace(preprocessing, both_sides=net.architecture.pads_both_sides))
+    return MattingModel(net, preprocessing)
 
 
 def device_of(name: str) -> torch.device:

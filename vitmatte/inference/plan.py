@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -181,7 +182,18 @@ class Footprint:
         shape, (height, width) = decoder_shape(self.config), self.padded
         tile = shape.tile(_middle(side, height), _middle(side, width), height, width)
         maps, scratch = shape.peak(tile)
-        return maps * self.dtype.itemsize, scratch * self.dtype.itemsize
+        size = self.dtype.itemsize
+        if self.device == "cpu" and self.dtype == torch.bfloat16 and not has_bfloat16():
+            size += 4  # of copies in float32
+        return maps * size, scratch * size
+
+
+@lru_cache(maxsize=1)
+def has_bfloat16() -> bool:
+    """Whether oneDNN computes convolutions in bfloat16 on this processor. Elsewhere they are made of copies in
+    float32."""
+    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # of torch 2.4 to 2.13; none without oneDNN
+    return asked is not None and bool(asked())
 
 
 def _middle(side: int, size: int) -> Span:

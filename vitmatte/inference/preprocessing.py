@@ -33,7 +33,7 @@ class Preprocessing:
         divisor: both sides are padded with zeros to a multiple of this many pixels, after normalisation.
         unknown: the trimap's value for unknown pixels; None feeds the trimap's own values, as the hub's port does
             (128 / 255 for an 8-bit trimap).
-        both_sides: see `padding.SizeContract`.
+        both_sides: see `padding.SizeContract`. A `MattingModel` sets it for nets that were trained so.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN

@@ -108,6 +108,19 @@ class Form:
         return Form(self.bits if suffix == EXR_SUFFIX and self.bits in BITS[suffix] else None, None,
                     self.compression if self.compression in COMPRESSIONS.get(suffix, ()) else None)
 
+    def without_defaults(self, suffix: str | None) -> Form:
+        """The same form, with None where what is chosen is what would be written without a word.
+
+        Args:
+            suffix: of what is written; None for .exr and .png as photographs have it, of which an option that both
+                do not have means all.
+        """
+        usual = {COMPRESSIONS[one][0] for one in ((EXR_SUFFIX, ".png") if suffix is None else (suffix,))
+                 if one in COMPRESSIONS}
+        is_usual = self.premultiplied == (suffix in (None, EXR_SUFFIX))
+        return replace(self, premultiplied=None if is_usual else self.premultiplied,
+                       compression=None if self.compression in usual else self.compression)
+
     def chosen(self) -> dict[str, Any]:
         """The keywords of `write_image`."""
         return asdict(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from dataclasses import dataclass
@@ -14,11 +15,15 @@ log = logging.getLogger(__name__)
 
 ORIENTATION, EXIF, GPS, INTEROPERABILITY = 0x0112, 0x8769, 0x8825, 0xA005
 TURNED = (5, 6, 7, 8)  # orientations that swap width and height
-# Of the first directory: description, maker, camera, resolution, program, date, artist, computer, rating, copyright,
-# Windows' title to subject, and what points to the directories of the exposure and of GPS. The others tell how pixels
-# are stored, in a TIFF above all.
-KEPT = (0x010D, 0x010E, 0x010F, 0x0110, ORIENTATION, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746,
+DESCRIPTION = 0x010E
+# Of the first directory: document's name, description, maker, camera, resolution, date, artist, computer, rating,
+# copyright, Windows' title to subject, and what points to the directories of the exposure and of GPS. The others tell
+# how pixels are stored, in a TIFF above all, or which program wrote the file.
+KEPT = (0x010D, DESCRIPTION, 0x010F, 0x0110, ORIENTATION, 0x011A, 0x011B, 0x0128, 0x0132, 0x013B, 0x013C, 0x4746,
         0x4749, 0x8298, EXIF, GPS, *range(0x9C9B, 0x9CA0))
+# How descriptions begin that programs write for themselves, on axes, channels and pages of their own file: ImageJ,
+# tifffile's older ones, AstroTIFF, Aperio, ScanImage, Hamamatsu. Others are JSON, or XML such as OME, MetaMorph, Leica.
+MACHINES = ("ImageJ=", "shape=", "SIMPLE ", "Aperio ", "state.", "SI.", "[Application]")
 # The maker's own notes hold positions in the old file, and small pictures of the old background.
 MAKER_NOTE = 0x927C
 WIDTH, HEIGHT, COLOUR_SPACE = 0xA002, 0xA003, 0xA001
@@ -46,8 +51,9 @@ def metadata_of(picture: Image, name: str) -> Metadata:
     """What is kept of a picture as it was opened, for what is made of it once it stands upright.
 
     Kept: resolution, and of EXIF the description, author and rights, camera, exposure, dates and GPS. The orientation
-    becomes 1. Left out: the maker's notes and the thumbnail, which show the old background, and the colour space of a
-    picture with a profile, which says that itself.
+    becomes 1. Left out: the maker's notes and the thumbnail, which show the old background, the colour space of a
+    picture with a profile, which says that itself, the program that wrote the file, and a description of the file's
+    layout, by which programs would read what is made of it wrongly.
 
     Args:
         picture: before it is decoded; Pillow turns a TIFF while it does, and forgets that.
@@ -86,6 +92,8 @@ def _exif(picture: Image) -> tuple[bytes | None, bool]:
     for tag in KEPT:
         if tag in given and tag not in (EXIF, GPS):
             kept[tag] = 1 if tag == ORIENTATION else given[tag]
+    if _describes_a_file(kept.get(DESCRIPTION)):
+        del kept[DESCRIPTION]
     for tag in (EXIF, GPS):
         values = {key: value for key, value in given.get_ifd(tag).items() if key != MAKER_NOTE}
         if INTEROPERABILITY in values:
@@ -97,3 +105,14 @@ def _exif(picture: Image) -> tuple[bytes | None, bool]:
         if values:
             kept[tag] = values
     return (kept.tobytes() if len(kept) else None), turned
+
+
+def _describes_a_file(description: object) -> bool:
+    """Whether a description was written by a program, for programs that read that file."""
+    text = str(description or "").strip().strip("\0")
+    if text.startswith(MACHINES) or (text.startswith("<") and text.endswith(">")):
+        return True
+    try:
+        return isinstance(json.loads(text), (dict, list))
+    except (ValueError, RecursionError):
+        return False

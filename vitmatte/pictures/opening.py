@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import not_there
 from .stored import Stored, check_frames, stored_as
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def named(path: str | os.PathLike[str], what: str = "picture") -> Iterator[None]
     from PIL import Image, UnidentifiedImageError
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no picture {path}")
+        raise not_there(path, "picture")
     Image.init()
     with warnings.catch_warnings(record=True) as said:
         try:

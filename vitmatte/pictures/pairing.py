@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from ..files import not_there
 from .listing import Listing, list_folder
 from .reading import suffixes
 
@@ -38,7 +39,7 @@ def listing_of(folder: Path, *, deep: bool = False, without: Collection[Path] = 
         FileNotFoundError: no folder.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
+        raise not_there(folder)
     return list_folder(folder, suffixes(), deep=deep, links=deep, without=without)
 
 

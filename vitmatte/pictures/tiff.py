@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,10 +22,45 @@ log = logging.getLogger(__name__)
 
 NAMES = {"none": "none", "lzw": "lzw", "deflate": "zip"}  # OpenImageIO's, of compressions
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, INCH, DATE = 282, 283, 296, 2, 306
-HEAD = b"II*\0"  # of a TIFF of 32-bit positions, little-endian
-ENTRY = 12  # bytes of a directory's entry
 STRIPS, TILES = (273, 279), (324, 325)  # tags of their places and bytes
-SIZES = {3: 2, 4: 4}  # bytes of a SHORT and a LONG
+# Bytes of a value by its type: TIFF 6.0 section 2, and BigTIFF's LONG8, SLONG8 and IFD8.
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+END = 2**32  # of the positions that a TIFF of 32-bit positions has
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How directories of a TIFF are laid out, little-endian.
+
+    Attributes:
+        head: that the file begins with; the position of the first directory follows.
+        place: bytes of a position, and of an entry's count, and how many of its value an entry holds itself.
+        count: bytes of the number of entries.
+    """
+
+    head: bytes
+    place: int
+    count: int
+
+    @property
+    def entry(self) -> int:
+        """Bytes of an entry: tag, type, count, and value or position."""
+        return 4 + 2 * self.place
+
+    def entries(self, content: bytes) -> dict[int, bytes]:
+        """The entries of a directory by their tags."""
+        parts = [content[i:i + self.entry] for i in range(0, len(content), self.entry)]
+        return {int.from_bytes(part[:2], "little"): part for part in parts}
+
+    def extent(self, entry: bytes) -> tuple[int, int, int]:
+        """(position of an entry's values outside of it, or 0; bytes of all; bytes of one)."""
+        size = SIZES.get(int.from_bytes(entry[2:4], "little"), 1)
+        total = size * int.from_bytes(entry[4:4 + self.place], "little")
+        return int.from_bytes(entry[4 + self.place:], "little") if total > self.place else 0, total, size
+
+
+SMALL = Layout(b"II*\0", 4, 2)
+BIG = Layout(b"II+\0\x08\0\0\0", 8, 8)  # BigTIFF, of more than 4 GB
 
 
 def write_tiff(
@@ -73,51 +109,64 @@ def tell_tags(path: Path, metadata: Metadata, name: str) -> None:
             fails, as on a full disk.
     """
     with path.open("r+b") as file:
-        head = file.read(8)
-        if len(head) < 8:
-            raise _cut_short(name)
-        if head[:4] != HEAD:  # more than 4 GB have positions of 64 bits
-            log.warning("%s: resolution and EXIF are left out of a TIFF of this size", name)
+        layout, entries = _checked(file, name)
+        told = b""
+        if layout is SMALL:
+            end = _even_end(file)
+            told = _directory(metadata).tobytes(end)  # positions in it count from the file's begin
+            if end + len(told) + SMALL.entry * (len(entries) + len(told)) >= END:
+                told = b""
+        if not told:
+            if metadata.exif is not None or metadata.dpi is not None:
+                log.warning("%s: resolution and EXIF are left out of a TIFF of this size", name)
             return
-        (place,) = struct.unpack("<I", head[4:])
-        file.seek(place)
-        count = int.from_bytes(file.read(2), "little")
-        content = file.read(ENTRY * count)
-        entries = _entries(content)
-        if place < 8 or not count or len(content) < ENTRY * count or _end_of_pixels(file, entries) > file.seek(0, 2):
-            raise _cut_short(name)
         entries.pop(DATE, None)  # an empty one, since OpenImageIO writes the present time without
-        end = _even_end(file)
-        told = _directory(metadata).tobytes(end)  # positions in it count from the file's begin
         file.write(told)
-        entries |= _entries(told[2:2 + ENTRY * struct.unpack("<H", told[:2])[0]])
+        entries |= SMALL.entries(told[2:2 + SMALL.entry * struct.unpack("<H", told[:2])[0]])
         place = _even_end(file)
         file.write(struct.pack("<H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4))
         file.seek(4)
         file.write(struct.pack("<I", place))
 
 
+def _checked(file: BinaryIO, name: str) -> tuple[Layout, dict[int, bytes]]:
+    """How a TIFF is laid out, and its first directory; OSError unless all that this tells of is in the file."""
+    head = file.read(16)
+    layout = BIG if head.startswith(BIG.head[:4]) else SMALL
+    begin, last = len(layout.head), file.seek(0, 2)
+    place = int.from_bytes(head[begin:begin + layout.place], "little")
+    file.seek(place)
+    count = int.from_bytes(file.read(layout.count), "little")
+    after = place + layout.count + layout.entry * count + layout.place
+    if not head.startswith(layout.head) or place < begin + layout.place or not count or after > last:
+        raise _cut_short(name)
+    entries = layout.entries(file.read(layout.entry * count))
+    ends = [at + total for at, total, _ in map(layout.extent, entries.values()) if at]
+    if max(ends, default=0) > last or _end_of_pixels(file, layout, entries) > last:
+        raise _cut_short(name)
+    return layout, entries
+
+
 def _cut_short(name: str) -> OSError:
     return OSError(errno.EIO, "it was cut short while it was written; the disk may be full", name)
 
 
-def _end_of_pixels(file: BinaryIO, entries: dict[int, bytes]) -> int:
+def _end_of_pixels(file: BinaryIO, layout: Layout, entries: dict[int, bytes]) -> int:
     """Where the last strip or tile ends, by the directory; beyond any file where it does not say."""
     for offsets, sizes in (STRIPS, TILES):
         if offsets in entries and sizes in entries:
-            return max((a + b for a, b in zip(_numbers(file, entries[offsets]), _numbers(file, entries[sizes]),
-                                              strict=False)), default=2**62)
+            first, length = (_numbers(file, layout, entries[tag]) for tag in (offsets, sizes))
+            return max((a + b for a, b in zip(first, length, strict=False)), default=2**62)
     return 2**62
 
 
-def _numbers(file: BinaryIO, entry: bytes) -> list[int]:
-    """The values of an entry, SHORT or LONG; fewer than it has where the file ends before."""
-    kind, count = struct.unpack("<HI", entry[2:8])
-    size = SIZES[kind]
-    content = entry[8:8 + size * count]
-    if size * count > 4:
-        file.seek(int.from_bytes(entry[8:], "little"))
-        content = file.read(size * count)
+def _numbers(file: BinaryIO, layout: Layout, entry: bytes) -> list[int]:
+    """The values of an entry of whole numbers."""
+    at, total, size = layout.extent(entry)
+    content = entry[4 + layout.place:][:total]
+    if at:
+        file.seek(at)
+        content = file.read(total)
     return [int.from_bytes(content[i:i + size], "little") for i in range(0, len(content), size)]
 
 
@@ -142,12 +191,6 @@ def _directory(metadata: Metadata) -> Any:
         found[RESOLUTION_UNIT] = INCH
         found[X_RESOLUTION], found[Y_RESOLUTION] = metadata.dpi
     return found
-
-
-def _entries(content: bytes) -> dict[int, bytes]:
-    """The entries of a directory by their tags."""
-    parts = [content[i:i + ENTRY] for i in range(0, len(content), ENTRY)]
-    return {int.from_bytes(part[:2], "little"): part for part in parts}
 
 
 def _even_end(file: BinaryIO) -> int:

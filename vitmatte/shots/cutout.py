@@ -18,13 +18,14 @@ from ..inference.matting import matte
 from ..inference.model import NORMALIZATIONS, MattingModel, device_of, load_model
 from ..inference.plan import MEBI
 from ..inference.planning import MemoryLimitError
-from ..inference.scope import STRATEGIES
+from ..inference.scope import STRATEGIES, scope_of
 from ..pictures.formats import Bits, Form
 from ..pictures.metadata import Metadata
 from ..pictures.profiles import converted
 from ..pictures.reading import Photograph, read_photograph, read_size, read_trimap, tell_clipped
 from ..pictures.writing import check_image_name, check_matte_name, has_max_side, write_image, write_matte
 from ..refinement.refine import check_strength
+from ..weights.load import architecture_of
 from ..weights.released import BUNDLED, BUNDLED_FOLDER
 from .heard import about
 from .jobs import Job
@@ -115,14 +116,24 @@ class Cutout:
                            folder=self.models_folder)
         return LoadedCutout(self, model, behind)
 
-    def options(self) -> dict[str, Any]:
+    def options(self, suffix: str | None) -> dict[str, Any]:
         """See `Task`: not where the net runs and in how much memory, which change results by rounding at most."""
         left = {"device", "models_folder", "memory_limit", "mask"}
         found: dict[str, Any] = {name: value for name, value in asdict(self).items() if name not in left}
         found |= {} if self.mask is None else {f"mask_{name}": value for name, value in asdict(self.mask).items()}
+        found |= self.form.without_defaults(suffix).chosen() | self._of_net()
         path = BUNDLED_FOLDER if self.model == BUNDLED else Path(self.model)
         files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
         return {"task": "cutout", **found, "model_files": _digest([one for one in files if one.is_file()])}
+
+    def _of_net(self) -> dict[str, Any]:
+        """What strategy, reach and refine mean for the model; a reach of None follows the unknown area."""
+        net = architecture_of(self.model)
+        rule = scope_of(self.strategy, net, reach=self.reach)  # type: ignore[arg-type]
+        is_local = rule.widest.margin is not None
+        return {"strategy": "grid" if rule.widest.strided else "local" if is_local else "exact",
+                "reach": rule.widest.reach if is_local and rule.least is None else None,
+                "refine": net.refine if self.refine is None else self.refine}
 
 
 def _digest(files: list[Path]) -> str | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ..files import check_can_write
+from ..files import check_can_write, not_there
 from ..pictures.pairing import counterpart_names, listing_of, names_by_stem, without_suffix
 from ..pictures.writing import has_max_side
 from .jobs import Ending, Files, Job, Jobs
@@ -89,7 +89,7 @@ def _of_file(
         if path.is_dir():
             raise ValueError(f"{photo} is a file, but {path} is a folder; give folders for all, or files for all")
         if not path.exists():
-            raise FileNotFoundError(f"no picture {path}")
+            raise not_there(path, "picture")
     return Jobs([str(photo)], Files(str(photo), None), Files(str(guide), None), Files(str(output), None),
                 None if alpha is None else Files(str(alpha), None), _marks(marks, [mask.stem], deep=False))
 

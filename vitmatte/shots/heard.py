@@ -27,7 +27,7 @@ def warnings_heard(path: Path, into: list[str]) -> Iterator[None]:
     """Within it, what this thread logs as a warning is added to a list, with the name of the file that it is about,
     `path` unless `about` says another, before it, unless it names the file itself. Other threads work on other
     pictures."""
-    handler = _Hearer(into)
+    handler = _OfThread(into)
     logger = logging.getLogger(__package__.partition(".")[0])
     logger.addHandler(handler)
     try:
@@ -37,12 +37,23 @@ def warnings_heard(path: Path, into: list[str]) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-class _Hearer(logging.Handler):
+class Hearer(logging.Handler):
+    """A handler that is there for a while, and says which records are its own."""
+
+    def hears(self, record: logging.LogRecord) -> bool:
+        """Whether it takes a record."""
+        return record.levelno >= self.level
+
+
+class _OfThread(Hearer):
     def __init__(self, into: list[str]) -> None:
         super().__init__(logging.WARNING)
         self._into, self._thread = into, threading.get_ident()
 
+    def hears(self, record: logging.LogRecord) -> bool:
+        return super().hears(record) and record.thread == self._thread
+
     def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
+        if self.hears(record):
             said = record.getMessage()
             self._into.append(said if _here.path in said else f"{_here.path}: {said}")

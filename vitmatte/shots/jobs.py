@@ -131,6 +131,13 @@ class Jobs(Sequence[Job]):
         files = {"guides": self.guides, **{f"mark_{mark}": files for mark, files in self.marks}}
         return {name: os.path.abspath(one.base) for name, one in files.items()}
 
+    @property
+    def suffix(self) -> str | None:
+        """What the names of all results end with; None where each photograph has its own."""
+        if self.outputs.names is None:
+            return os.path.splitext(self.outputs.base)[1].lower()
+        return None if self.outputs.ending is None else self.outputs.ending.chosen
+
     def is_folder(self) -> bool:
         """Whether they are a folder's, be it of a single picture."""
         return self.photos.names is not None

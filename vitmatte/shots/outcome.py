@@ -73,5 +73,10 @@ class Task(Protocol):
     def loaded(self) -> Loaded:
         """The task with what it needs in memory, such as a model. Raises as loading does."""
 
-    def options(self) -> dict[str, Any]:
-        """What decides over the bytes of its results, for records."""
+    def options(self, suffix: str | None) -> dict[str, Any]:
+        """What decides over the bytes of its results, for records: what is not given is what it means, so that the
+        same results have the same options.
+
+        Args:
+            suffix: see `Jobs.suffix`.
+        """

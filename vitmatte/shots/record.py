@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..files import check_can_write, whole_file
+from ..files import check_can_write, check_new_folder, whole_file
 from .outcome import Outcome
 
 MAX_ERROR = 2000  # letters of an error that are kept
@@ -108,6 +108,7 @@ class Record:
     ) -> None:
         part = "" if chunk is None else f"-{chunk[0]}-of-{chunk[1]}"
         self.manifest, self.failed = folder / f"manifest{part}.jsonl", folder / f"failed{part}.csv"
+        check_new_folder(folder, "manifest")
         check_can_write(self.manifest, self.failed)
         folder.mkdir(parents=True, exist_ok=True)
         self._failures: list[tuple[str, str]] = []

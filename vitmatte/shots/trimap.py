@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..checks import TOLERANCE
+from ..pictures.formats import Form
 from ..pictures.reading import read_image, read_mask
 from ..pictures.writing import write_trimap
 from ..trimap.known import known_areas
@@ -87,9 +88,10 @@ class Trimap:
         """See `Task`."""
         return self
 
-    def options(self) -> dict[str, Any]:
+    def options(self, suffix: str | None) -> dict[str, Any]:
         """See `Task`."""
-        return {"task": "trimap", **asdict(self.mask), "compression": self.compression}
+        form = Form(compression=self.compression).without_defaults(suffix)
+        return {"task": "trimap", **asdict(self.mask), "compression": form.compression}
 
     def read(self, job: Job) -> MadeTrimap:
         """See `Loaded`. All of the work is here, on a processor."""

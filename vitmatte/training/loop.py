@@ -19,7 +19,7 @@ from ..model.loss import matting_loss
 from ..model.vitmatte import ViTMatte
 from .data.composites import Compositor, Sample
 from .data.pictures import find_backgrounds, find_foregrounds
-from .data.stream import STOPS, Batch, batches, crops_of, net_input
+from .data.stream import STOPS, Batch, batches, net_input
 from .precision import choose_precision
 from .recipe import Recipe
 from .state import Training, append_row, averaged_net, only_one, resume, save, save_average
@@ -63,8 +63,8 @@ def _train(recipe: Recipe, stop_after: int | None) -> Training:
     log.info("from step %d to %s", training.step, last or "the interruption")
     saved = time.monotonic()
     with _interruptible() as interrupted:
-        for batch in batches(compositor, recipe, training.step, last):
-            trainer.step(batch)
+        for crops, batch in batches(compositor, recipe, training.step, last):
+            trainer.step(batch, crops.reach)
             if training.step % recipe.log_every == 0:
                 trainer.report(folder)
             if samples and training.step % recipe.validate_every == 0:
@@ -102,8 +102,8 @@ class _Trainer:
         self.began, self.waited = time.monotonic(), 0.0
         self.ended = self.began
 
-    def step(self, batch: Batch) -> None:
-        """Forward, backward and one step of the optimizers."""
+    def step(self, batch: Batch, reach: int | None) -> None:
+        """Forward, within a reach, backward and one step of the optimizers."""
         training, recipe = self.training, self.recipe
         begin = time.monotonic()
         self.waited += begin - self.ended
@@ -111,7 +111,7 @@ class _Trainer:
         x = net_input(image, trimap, *self.statistics).contiguous(memory_format=torch.channels_last)
         labels, unknown = (alpha.float() / 255).unsqueeze(1), (trimap == 128).unsqueeze(1)
         rate = recipe.schedule.at(training.step)
-        set_reach(training.net, crops_of(recipe, training.step).reach)
+        set_reach(training.net, reach)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             alphas = training.net(x)
         loss, parts = matting_loss(alphas, labels, unknown, recipe.loss)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import check_choice
+from ..files import not_there
 from ..inference.context import PRECISIONS
 from ..model.config import MattingConfig
 from ..model.loss import LossWeights
@@ -191,7 +192,7 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no recipe {path}")
+        raise not_there(path, "recipe")
     values = read_json(path)
     values.pop("comment", None)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..files import whole_file
+from ..files import check_new_folder, whole_file
 from ..model.vitmatte import ViTMatte
 from ..weights.load import read_checkpoint
 from ..weights.save import save_net
@@ -126,6 +126,7 @@ def only_one(folder: Path) -> Iterator[None]:
     """Keeps the run folder for this process. Raises RuntimeError when another has it."""
     from filelock import FileLock, Timeout  # comes with huggingface_hub
 
+    check_new_folder(folder, "run")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:

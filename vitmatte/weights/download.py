@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ..files import check_new_folder
 from ..values import read_json
 from .checksums import file_sha256, has_checksum, is_checksum
 from .config_file import CONFIG_NAME, PREPROCESSOR_NAME
@@ -80,12 +81,13 @@ def download(
         folder/name.
 
     Raises:
-        ValueError: unknown name. DownloadError: offline, not reachable, refused, disk full, or other bytes than
-        were published.
+        ValueError: unknown name. NotADirectoryError: folder is a file. DownloadError: offline, not reachable, refused,
+        disk full, or other bytes than were published.
     """
     model = released(name)
     if model is None:
         raise ValueError(f"{name!r} is not a released model; expected one of {', '.join(RELEASED)}")
+    check_new_folder(folder, "the folder of models")
     waiting = Path(folder) / ".incomplete" / model.name
     waiting.mkdir(parents=True, exist_ok=True)
     with _only_one(waiting.with_suffix(".lock"), check_interrupt):

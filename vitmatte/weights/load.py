@@ -20,6 +20,7 @@ from .config_file import CONFIG_NAME, read_config
 from .infer_config import WEIGHTS_NAMES, infer_config
 from .layouts import State, canonical_state
 from .names import shown
+from .released import BUNDLED, BUNDLED_FOLDER, released
 from .tensors import read_tensors
 
 N = TypeVar("N", bound=ViTMatte)
@@ -65,17 +66,34 @@ class Checkpoint:
 
     @property
     def described_by(self) -> Path | None:
-        """The config.json that belongs to it, or None.
-
-        In a folder of many nets config.json belongs to the one with the standard name; the others' shapes tell.
-        """
-        beside = self.path.with_name(CONFIG_NAME)
-        return beside if self.path.name in WEIGHTS_NAMES and beside.is_file() else None
+        """The config.json that belongs to it, or None."""
+        return _config_beside(self.path)
 
     def config(self) -> MattingConfig:
         """The architecture that config.json says, or else the tensors' shapes."""
         beside = self.described_by
         return infer_config(self.state, str(self.path)) if beside is None else read_config(beside)
+
+
+def _config_beside(weights: Path) -> Path | None:
+    """In a folder of many nets config.json belongs to the one with the standard name; the others' shapes tell."""
+    beside = weights.with_name(CONFIG_NAME)
+    return beside if weights.name in WEIGHTS_NAMES and beside.is_file() else None
+
+
+def architecture_of(name_or_path: str | os.PathLike[str]) -> MattingConfig:
+    """The architecture of a model, as far as it can be told without a download: of a released one, and where nothing is
+    there, with every default. A weights file is read where no config.json tells; errors as in `load_net`.
+
+    Args:
+        name_or_path: see `download.locate`.
+    """
+    path = BUNDLED_FOLDER if str(name_or_path) == BUNDLED else Path(name_or_path)
+    if released(str(name_or_path)) or not path.exists():
+        return MattingConfig()
+    weights = find_weights(path)
+    beside = _config_beside(weights)
+    return read_checkpoint(weights).config() if beside is None else read_config(beside)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..files import whole_files
+from ..files import check_new_folder, whole_files
 from ..model.vitmatte import ViTMatte
 from .config_file import CONFIG_NAME, described
 from .infer_config import WEIGHTS_NAMES
@@ -41,6 +41,7 @@ def write_net(
         raise ValueError("this net's BatchNorms are folded into its convolutions; save the one that from_pretrained "
                          "gives instead")
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    check_new_folder(folder, "folder")
     # Both or neither: weights beside the configuration of another net could not be loaded.
     with whole_files(Path(folder) / CONFIG_NAME, Path(folder) / WEIGHTS_NAMES[0]) as (text, weights):
         write_safetensors(weights, tensors)

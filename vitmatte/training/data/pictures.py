@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...files import not_there
 from ...pictures.pairing import counterparts
 from ...pictures.reading import pictures_in, read_cutout, read_image, read_mask
 from ..recipe import Source
@@ -71,7 +72,7 @@ def _weighed(source: Source, files: list[File]) -> list[File]:
 def _listed(source: Source) -> list[Path]:
     folder = Path(source.folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
+        raise not_there(folder)
     if source.index is None:
         return pictures_in(folder, deep=True)
     index = Path(source.index)

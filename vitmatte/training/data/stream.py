@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,15 +41,18 @@ class Composites(Dataset[Batch]):
 
 
 class Addresses:
-    """The addresses of every batch from a step on, without end or up to `last`."""
+    """The addresses of every batch from a step on, without end or up to `last`; and of which kind each is, in order,
+    in `kinds`."""
 
     def __init__(self, recipe: Recipe, first: int, last: int | None) -> None:
         self.recipe, self.first, self.last = recipe, first, last
+        self.kinds: deque[Crops] = deque()
 
     def __iter__(self) -> Iterator[list[Address]]:
         step = self.first
         while self.last is None or step < self.last:
             crops = crops_of(self.recipe, step)
+            self.kinds.append(crops)
             yield [(step, place, crops.size) for place in range(crops.batch)]
             step += 1
 
@@ -68,15 +72,18 @@ def _at_work(_: int) -> None:
         signal.signal(name, signal.SIG_IGN)
 
 
-def batches(compositor: Compositor, recipe: Recipe, first: int, last: int | None) -> Iterator[Batch]:
-    """The batches of steps `first` to `last` (None: without end), in order."""
+def batches(
+    compositor: Compositor, recipe: Recipe, first: int, last: int | None
+) -> Iterator[tuple[Crops, Batch]]:
+    """The batches of steps `first` to `last` (None: without end), in order, each after its kind."""
     how: dict[str, Any] = {}
     if recipe.workers:
         method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
         how = {"prefetch_factor": AHEAD, "multiprocessing_context": method, "worker_init_fn": _at_work}
     data = Composites(compositor, recipe.seed)
-    loader = DataLoader(data, batch_sampler=Addresses(recipe, first, last), num_workers=recipe.workers, **how)
-    return iter(loader)
+    addresses = Addresses(recipe, first, last)
+    for batch in DataLoader(data, batch_sampler=addresses, num_workers=recipe.workers, **how):
+        yield addresses.kinds.popleft(), batch
 
 
 def net_input(image: Tensor, trimap: Tensor, mean: Tensor, std: Tensor) -> Tensor:
