@@ -1,8 +1,8 @@
 """Steady mattes on made clips: flicker and errors of each frame for itself, steady, and of two naive filters; a strip
 over time; carrying one mask; and the share of time.
 
-    python -m benchmarks.steady clips --data DIR [--cache DIR] [--strength 0.8] [--ahead 1] [--strip FILE]
-    python -m benchmarks.steady carry --data DIR [--cache DIR] [--frames 24]
+    python -m benchmarks.steady clips --data DIR [--cache DIR] [--strength 0.8] [--ahead 2] [--strip FILE]
+    python -m benchmarks.steady carry --data DIR [--cache DIR] [--frames 24] [--sizes 480x360] [--only CLIP ...]
     python -m benchmarks.steady time [--sizes 1280x720 1920x1080]
 
 DIR holds pictures with an index.csv (columns file, kind, split). The masks flicker by about two pixels, anew in each
@@ -13,10 +13,9 @@ known pixels alone.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,42 +27,14 @@ from vitmatte.evaluation.temporal import Clip as Judge
 from vitmatte.pictures import writing
 from vitmatte.video.carry import Carry, LostError
 from vitmatte.video.field import Flow
-from vitmatte.video.steady import Steady
+from vitmatte.video.steady import AHEAD, Steady
 
-from .clips import SCENES, Clip, make_clip
+from .clips import SCENES, make_clip
+from .made import Case, cases
 from .measure import machine
 
-INNER, OUTER = 8, 12  # pixels, of clips of 480x360
 PAST = 0.6  # of the exponential mean
 Figures = tuple[float, float, float, float]  # dtSSD, MESSDdt, SAD in thousands a frame, MSE
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A clip, its trimaps and the net's mattes, [T, H, W]."""
-
-    name: str
-    clip: Clip
-    trimaps: Tensor
-    mattes: Tensor
-
-
-def cases(data: Path, cache: Path | None, frames: int) -> list[Case]:
-    """All clips with the bundled net's mattes; kept in a folder, since they take minutes."""
-    model, found = load_model("vitmatte-tiny"), []
-    for scene in SCENES:
-        kept = cache / f"{scene.name}-{frames}.pt" if cache else None
-        if kept and kept.is_file():
-            values = torch.load(kept, weights_only=True)
-            found.append(Case(scene.name, Clip(*values[:4]), *values[4:]))
-            continue
-        clip = make_clip(scene, data, frames=frames)
-        trimaps = make_trimap(clip.masks, inner=INNER, outer=OUTER)
-        found.append(Case(scene.name, clip, trimaps, matte(model, clip.images, trimaps, refine=0)))
-        if kept:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            torch.save([clip.images, clip.alpha, clip.masks, clip.motion, trimaps, found[-1].mattes], kept)
-    return found
 
 
 def figures(case: Case, mattes: Tensor) -> Figures:
@@ -177,11 +148,11 @@ def strip(case: Case, strength: float, ahead: int, path: Path) -> None:
     writing.write_image(path, joined[..., None].expand(-1, -1, 3).contiguous())
 
 
-def carried(made: list[Case], most_lost: float) -> str:
-    """A table in Markdown: one mask on the first frame, against a mask for each."""
+def carried(made: Iterable[Case], most_lost: float) -> None:
+    """Prints a table in Markdown: one mask on the first frame, against a mask for each."""
     model = load_model("vitmatte-tiny")
-    lines = ["| clip | held | lost at most | known and wrong, carried | own masks | SAD, carried | own masks |",
-             "|---|---:|---:|---:|---:|---:|---:|"]
+    print("| clip | held | lost at most | known and wrong, carried | own masks | SAD, carried | own masks |\n"
+          "|---|---:|---:|---:|---:|---:|---:|")
     for case in made:
         job, lost, rows, said = Carry(most_lost=most_lost), [], [], ""
         job.start(case.clip.images[0], case.mattes[0], case.trimaps[0])
@@ -199,10 +170,8 @@ def carried(made: list[Case], most_lost: float) -> str:
                          (made_trimap.trimap, case.trimaps[i])]
                         + [float((a - true).abs().sum()) / 1000 for a in (alpha, case.mattes[i])])
         means = np.mean(rows, 0) if rows else [float("nan")] * 4
-        lines.append(f"| {case.name} | {len(rows)} of {len(case.mattes) - 1}{said} | {max(lost, default=0):.2f} | "
-                     + f"{means[0]:.0f} | {means[1]:.0f} | {means[2]:.2f} | {means[3]:.2f} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines)
+        print(f"| {case.name} | {len(rows)} of {len(case.mattes) - 1}{said} | {max(lost, default=0):.2f} | "
+              f"{means[0]:.0f} | {means[1]:.0f} | {means[2]:.2f} | {means[3]:.2f} |", flush=True)
 
 
 def share_of_time(size: tuple[int, int], data: Path, frames: int = 5) -> str:
@@ -231,26 +200,28 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--strength", type=float, default=0.8)
-    parser.add_argument("--ahead", type=int, default=1)
+    parser.add_argument("--ahead", type=int, default=AHEAD)
     parser.add_argument("--most-lost", type=float, default=0.35)
     parser.add_argument("--strip", type=Path, help="of the clip named by --only: a picture to write")
     parser.add_argument("--only", nargs="*", default=[], metavar="CLIP")
-    parser.add_argument("--sizes", nargs="*", default=["1280x720", "1920x1080"])
+    parser.add_argument("--sizes", nargs="*", help="time: 1280x720 1920x1080; else one, 480x360")
     options = parser.parse_args()
     if options.what == "time":
         torch.set_num_threads(1)
         print(machine("cpu"))
         print("| size | unknown | net, s | motion and blending, s | share |\n|---|---:|---:|---:|---:|")
-        for size in options.sizes:
+        for size in options.sizes or ("1280x720", "1920x1080"):
             width, height = map(int, size.split("x"))
             print(share_of_time((width, height), options.data), flush=True)
         return
-    made = [case for case in cases(options.data, options.cache, options.frames)
-            if case.name in options.only or not options.only]
+    width, height = map(int, (options.sizes or ["480x360"])[0].split("x"))
+    found = cases(options.data, options.cache, options.frames, (height, width), options.only)
+    if options.what == "carry":
+        carried(found, options.most_lost)
+        return
+    made = list(found)
     if options.strip:
         strip(made[0], options.strength, options.ahead, options.strip)
-    elif options.what == "carry":
-        carried(made, options.most_lost)
     else:
         print(compare(made, options.strength, options.ahead))
         print(cut(made, options.strength, options.ahead))

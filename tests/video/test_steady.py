@@ -9,7 +9,8 @@ import pytest
 import torch
 from moving import picture, texture
 
-from vitmatte.video.steady import Steady
+from vitmatte.video.flow import flow_between
+from vitmatte.video.steady import UNSURE, Steady
 
 SIZE, FRAMES, STEP = (120, 160), 7, 2.0
 
@@ -118,6 +119,33 @@ def test_what_is_not_trusted_stays():
     for result, (_, _, alpha, trimap) in zip(steady(frames), frames, strict=True):
         kept = (alpha > 0.9) & (trimap == 0.5)
         assert (result.alpha == alpha)[kept].float().mean() > 0.9
+
+
+def test_background_taken_for_subject_in_one_frame_does_not_stay():
+    """There colours change, since it is the background's that move on; the frames around know it for background. The
+    own matte of 0.9 is one of 1 + 0.8 + 0.64 + 0.51 before and 0.8 + 0.64 after, 0.2 at most."""
+    frames = clip(noise=0.0, step=0.0, behind=0.0)
+    image, true, alpha, trimap = (plane.clone() for plane in frames[3])
+    spot = (slice(58, 62), slice(108, 111))
+    assert (trimap[spot] == 0.5).all() and (true[spot] < 0.1).all()
+    image[spot], alpha[spot] = (image[spot] + 0.5) % 1.0, 0.9
+    frames[3] = image, true, alpha, trimap
+    assert steady(frames)[3].alpha[spot].mean() < 0.3
+
+
+def test_what_is_unknown_has_less_say_in_the_motion(monkeypatch):
+    def recorded(*levels, weight, **how):
+        weights.append(weight)
+        return flow_between(*levels, weight=weight, **how)
+
+    weights: list[torch.Tensor] = []
+    monkeypatch.setattr("vitmatte.video.steady.flow_between", recorded)
+    frames = clip(noise=0.0, frames=2)
+    steady(frames)
+    assert len(weights) == 2
+    for weight, (_, _, alpha, trimap) in zip(weights, reversed(frames), strict=True):
+        known = trimap != 0.5
+        assert torch.equal(weight[known], alpha[known]) and torch.equal(weight[~known], UNSURE * alpha[~known])
 
 
 def test_nothing_unknown():

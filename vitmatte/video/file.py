@@ -7,17 +7,19 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from ..checks import TOLERANCE
 from ..pictures.packages import pyav
 from .colours import Colours, colours_of, grey_of, rgb_of
+from .decode import decoded
 from .read import RATE, Clip, ClipFrame, Sound, positions_of
+from .upright import turned, turning
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +47,12 @@ class VideoFile(Clip):
         if not isinstance(source, BytesIO) and not Path(source).is_file():
             raise FileNotFoundError(f"no video {source}")
         with self._opened() as (container, stream):
-            first = next(self._decoded(container, stream), None)
+            first = next(decoded(container, stream, self.name), None)
             if first is None:
                 raise ValueError(f"{self.name}: no frame of it can be decoded")
             self.colours: Colours = colours_of(first, stream.codec_context, self.name)
             self.has_alpha = any(part.is_alpha for part in first.format.components)
-            self._turn = _turning(first, self.name)
+            self._turn = turning(first, self.name)
             height, width = first.height, first.width
             self.size = (width, height) if self._turn[0] else (height, width)
             aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
@@ -84,11 +86,14 @@ class VideoFile(Clip):
         """See `Clip`."""
         yield from self._read(lambda frame: rgb_of(frame, self.colours), skip)
 
+    @cached_property
+    def shows_alpha(self) -> bool:
+        """Whether it has an alpha channel that is not opaque (up to 1/255) in all frames."""
+        return self.has_alpha and any(float(one.image.min()) < 1 - TOLERANCE for one in self._read(self._alpha, 0))
+
     def greys(self, skip: int = 0) -> Iterator[ClipFrame]:
-        """The frames as masks, whose image is [H, W]: the alpha channel where there is one that is not opaque in the
-        first frame, else the brightness."""
-        alpha = self.has_alpha and bool(next(self._read(self._alpha, 0)).image.min() < 1)
-        yield from self._read(self._alpha if alpha else lambda frame: grey_of(frame, self.colours), skip)
+        """The frames as masks, whose image is [H, W]: the alpha channel where `shows_alpha`, else the brightness."""
+        yield from self._read(self._alpha if self.shows_alpha else lambda frame: grey_of(frame, self.colours), skip)
 
     def _alpha(self, frame: Any) -> Tensor:
         return grey_of(frame, self.colours, alpha=True)
@@ -96,7 +101,7 @@ class VideoFile(Clip):
     def _read(self, pixels: Callable[[Any], Tensor], skip: int) -> Iterator[ClipFrame]:
         with self._opened() as (container, stream):
             position, previous, corrupt = -1, None, False
-            for position, frame in enumerate(self._decoded(container, stream)):
+            for position, frame in enumerate(decoded(container, stream, self.name)):
                 time = self._time_of(frame, previous)
                 previous = time
                 if position < self.first + skip:
@@ -111,7 +116,7 @@ class VideoFile(Clip):
                 log.warning("%s: it says that it has %d frames, and has %d", self.name, self.count, position + 1)
 
     def _made(self, frame: Any, pixels: Callable[[Any], Tensor], position: int, time: Fraction) -> ClipFrame:
-        image = _turned(pixels(frame), self._turn)
+        image = turned(pixels(frame), self._turn)
         number = self.first_number + position
         if image.shape[:2] != self.size:
             raise ValueError(f"{self.name}: frame {number} is {image.shape[1]}x{image.shape[0]} and the first "
@@ -132,7 +137,7 @@ class VideoFile(Clip):
     def _time_at(self, container: Any, stream: Any, wanted: int) -> Fraction:
         container.seek(0)
         previous = None
-        for position, frame in enumerate(self._decoded(container, stream)):
+        for position, frame in enumerate(decoded(container, stream, self.name)):
             previous = self._time_of(frame, previous)
             if position == wanted:
                 return previous
@@ -142,7 +147,7 @@ class VideoFile(Clip):
         """The positions of the frames that begin within a window in seconds, and the time of the first."""
         container.seek(0)
         previous, begin, found = None, None, []
-        for position, frame in enumerate(self._decoded(container, stream)):
+        for position, frame in enumerate(decoded(container, stream, self.name)):
             previous = self._time_of(frame, previous)
             begin = previous if begin is None else begin
             if previous - begin < start:
@@ -185,13 +190,6 @@ class VideoFile(Clip):
             streams[0].thread_type = "SLICE"
             yield container, streams[0]
 
-    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
-        av = pyav()
-        try:
-            yield from container.decode(stream)
-        except av.error.FFmpegError as error:
-            raise ValueError(f"{self.name} is damaged: {str(error):.200}") from error
-
 
 def as_seconds(value: float) -> Fraction:
     """Seconds as they were meant: 0.2 is a fifth, and not the float beside it."""
@@ -213,27 +211,3 @@ def _told_seconds(container: Any, stream: Any) -> float:
     except ValueError:
         alone = len(container.streams) == 1
         return (container.duration or 0) / 1e6 if alone else 0.0  # of many streams it is the longest's
-
-
-Turning = tuple[bool, bool, bool]  # swap rows and columns, then flip left and right, then upside down
-
-
-def _turning(frame: Any, name: str) -> Turning:
-    """How a frame is brought upright, by its display matrix: 3 x 3, of which the first two columns of the first two
-    rows say where (x, y) of the stored frame is shown, x' = a x + c y, y' = b x + d y."""
-    for data in frame.side_data:
-        if getattr(data.type, "name", "") == "DISPLAYMATRIX":
-            a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]
-            if a == d == 0 and b and c:
-                return True, bool(c < 0), bool(b < 0)
-            if b == c == 0 and a and d:
-                return False, bool(a < 0), bool(d < 0)
-            log.warning("%s: it is to be shown at an angle; its frames are taken as they are stored", name)
-    return False, False, False
-
-
-def _turned(image: Tensor, turning: Turning) -> Tensor:
-    swap, mirror, upset = turning
-    image = image.transpose(0, 1) if swap else image
-    dims = [dim for dim, flip in ((1, mirror), (0, upset)) if flip]
-    return torch.flip(image, dims) if dims else image.contiguous()

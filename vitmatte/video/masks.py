@@ -19,6 +19,12 @@ from .sequence import is_pattern, numbered_pictures
 log = logging.getLogger(__name__)
 
 FAINT, NOISY = 0.1, 0.02  # a video's black is up to this bright, in so much of a frame: it was compressed with losses
+NO_BLACK = "%s: its black is no black, as after a lossy compression, and counts as unknown: %s"
+
+
+def has_noisy_black(plane: Tensor) -> bool:
+    """Whether much of a mask or trimap [H, W] is nearly, and not quite, black."""
+    return float(((plane > 1 / 250) & (plane < FAINT)).float().mean()) > NOISY
 
 
 class Masks(ABC):
@@ -103,11 +109,9 @@ class VideoMasks(Masks):
         frame = next(self._masks, None)
         if frame is None:
             raise ValueError(f"{self._video.name} ends before the clip does: it has no frame for index {index}")
-        if not self._told and self._remedy and float(((frame.image > 1 / 250) & (frame.image < FAINT)).float().mean()
-                                                     ) > NOISY:
+        if not self._told and self._remedy and has_noisy_black(frame.image):
             self._told = True
-            log.warning("%s: its black is no black, as after a lossy compression, and counts as unknown: %s",
-                        self._video.name, self._remedy)
+            log.warning(NO_BLACK, self._video.name, self._remedy)
         return frame.image, f"{self._video.name}, frame {frame.number}"
 
 

@@ -9,6 +9,10 @@ subject, and with the mattes of the frames ahead:
 with s the strength, c how far the motion of this pixel is trusted (see `trust`), m and a at the place the pixel has in
 those frames. Where no motion is trusted the result is a_t to the bit, as it is where the trimap is known; nothing is
 taken from beyond a cut.
+
+A wrong matte misleads twice. Where it takes background for subject, the motion found is the background's: so the
+unknown area has a smaller say in the motion than what is known (`UNSURE`). And its colours change, as the background
+moves on behind the subject: so colours must agree only as far as both mattes see the subject there.
 """
 
 from __future__ import annotations
@@ -27,6 +31,9 @@ from .frames import check_frame
 from .trust import Moved, agreement, is_cut, move, settled
 
 Motion = Callable[[Tensor, Tensor], Tensor]
+
+AHEAD = 2  # frames
+UNSURE = 0.5  # what the matte counts in the motion where the trimap is unknown
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Steady:
         ValueError: for a strength outside 0..1, or ahead below 0 or no whole number.
     """
 
-    def __init__(self, strength: float, *, ahead: int = 1, motion: Motion | None = None) -> None:
+    def __init__(self, strength: float, *, ahead: int = AHEAD, motion: Motion | None = None) -> None:
         self.strength = check_number("strength", strength, "a number from 0 (off) to 1")
         if self.strength > 1:
             raise ValueError(f"strength is {strength!r}; expected a number from 0 (off) to 1")
@@ -132,8 +139,8 @@ class Steady:
             before = last.image[0].permute(1, 2, 0)
             back, on = (self._given(*pair) for pair in ((image, before), (before, image)))
         else:
-            back = flow_between(levels, last.levels, area=unknown, weight=alpha)
-            on = flow_between(last.levels, levels, area=last.unknown, weight=last.alpha)
+            back = flow_between(levels, last.levels, area=unknown, weight=_subject(alpha, unknown))
+            on = flow_between(last.levels, levels, area=last.unknown, weight=_subject(last.alpha, last.unknown))
         return _Frame(planes, alpha, unknown, levels, cut, back, on)
 
     def _given(self, first: Tensor, second: Tensor) -> Flow:
@@ -177,7 +184,12 @@ class Steady:
         return SteadyFrame(result, float(blended.float().mean()) if len(own) else 0.0, frame.cut)
 
 
+def _subject(alpha: Tensor, unknown: Tensor) -> Tensor:
+    """[H, W]: how much of each pixel is surely the subject."""
+    return torch.where(unknown, alpha * UNSURE, alpha)
+
+
 def _trusted(way: Tensor, other: _Frame, moved: Moved, colours: Tensor, own: Tensor, value: Tensor) -> Tensor:
     """[N]: how far the mattes `value` of points moved into another frame are trusted."""
     there = sample(other.image, moved.x, moved.y)
-    return settled(way * agreement(colours, there, (own + value) / 2))
+    return settled(way * agreement(colours, there, torch.minimum(own, value)))

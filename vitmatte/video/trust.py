@@ -63,8 +63,7 @@ def move(x: Tensor, y: Tensor, there: Flow, back: Flow) -> Moved:
 def agreement(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
     """[N] in 0..1: exp(-(share d)^2 / 2 COLOUR^2), d being the root mean square difference of colours [3, N].
 
-    share: [N], the mean of both mattes: where both say background, what moved behind it says nothing about them; where
-    one of them does, it says half as much.
+    share: [N], the subject's: where it has none, what moved behind it says nothing about it.
     """
     off = (one - other).square().mean(0) * share.square()
     return torch.exp(-off / (2 * COLOUR * COLOUR))
