@@ -3,7 +3,7 @@
     COMFYUI_HOST=... python tests/support/make_pictures.py [template ...]
 
 - docs/images/graph.png: the template Cut out hair and fur (ViTMatte matting) after a run, for README.md.
-- workflows/NAME.jpg: what the card of each template shows, from its own result.
+- workflows/NAME.jpg: what the card of each template shows, from its own result (of clips: make_clip.py).
 - web/docs/NODE/node.jpg: each node after a run, for its help page.
 
 For the host see webui.py. It needs pillow.
@@ -28,12 +28,16 @@ GRAPH = 1840  # pixels, width of the graph
 MARGIN = 16
 CARD_BYTES, NODE_BYTES = 60_000, 80_000
 HAIR, PORTRAIT = "Cut out hair and fur (ViTMatte matting)", "Change the background of a portrait (ViTMatte matting)"
-# Those that need a model of ComfyUI's have cards made by hand, those of the clip by make_clip.py.
+CLIP, STEADY = "Video matting of any length (ViTMatte)", "Video matting without flicker (ViTMatte)"
+WITHOUT_CARD = (CLIP, STEADY)  # make_clip.py makes theirs
+# Those that need a model of ComfyUI's have cards made by hand.
 TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json")
-                   if not re.search("your photo|SAM 3|any length|without flicker", path.stem))
+                   if not re.search("your photo|SAM 3", path.stem))
 NODES = {HAIR: ["ViTMatteExample", "ViTMatteModelLoader", "ViTMatteTrimap", "ViTMatteTrimapPreview",
                      "ViTMatteMatting", "ViTMatteForeground"],
-         PORTRAIT: ["ViTMatteReplaceBackground"]}
+         PORTRAIT: ["ViTMatteReplaceBackground"],
+         CLIP: ["ViTMatteExampleVideo", "ViTMatteVideo"],
+         STEADY: ["ViTMatteSteady"]}
 SETTINGS = {  # nothing over the nodes that is not theirs
     "Comfy.NodeBadge.NodeSourceBadgeMode": "None", "Comfy.NodeBadge.NodeIdBadgeMode": "None",
     "Comfy.NodeBadge.NodeLifeCycleBadgeMode": "None",
@@ -108,10 +112,11 @@ def main() -> None:
             # A server of its own for each: what it has computed before it does not show again.
             with Server(host, base) as server, Browser(host, server.url, scale=2) as browser:
                 results = run(browser, template)
-                first, last = (base / image["type"] / image["subfolder"] / image["filename"]
-                               for image in (results[0]["images"][0], results[-1]["images"][0]))
-                save_jpeg(card(Image.open(first), Image.open(last)),
-                          ROOT / "workflows" / f"{template}.jpg", CARD_BYTES)
+                if template not in WITHOUT_CARD:
+                    first, last = (base / image["type"] / image["subfolder"] / image["filename"]
+                                   for image in (results[0]["images"][0], results[-1]["images"][0]))
+                    save_jpeg(card(Image.open(first), Image.open(last)),
+                              ROOT / "workflows" / f"{template}.jpg", CARD_BYTES)
                 if template == HAIR:
                     graph = photograph(browser, shot, width=GRAPH)
                     # Half the bytes, and text as crisp; without dither the photograph would show bands.
