@@ -30,7 +30,7 @@ from vitmatte.refinement.refine import DATA
 
 from .accuracy import Method, add_samples, by_model, by_pymatting, compare, named, report, samples_of, write_json
 from .measure import Peak, machine
-from .reach import disc
+from .reach_cost import disc
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 
