@@ -1,20 +1,18 @@
 """Attention within a reach: its accuracy against exact and grid, and its time and memory by the picture's size.
 
-    python -m benchmarks.reach accuracy --recipe RECIPE [--size 320] [--count 72] [--scenes 1448 2896] [--model MODEL]
+    python -m benchmarks.reach accuracy --recipe RECIPE [--size 384 512] [--count 24] [--scenes 1448 2896]
+    python -m benchmarks.reach accuracy --pictures IMAGES TRIMAPS ALPHAS
     python -m benchmarks.reach cost [--net bundled S] [--megapixels 1 4 12] [--band 60]
 
 Accuracy: composites of the recipe's validation pictures; with --scenes also pictures of those sides, on which several
-cut-outs lie at their own size on one photograph. Cost: a disc whose edge is unknown, a band of constant width, so that
-the unknown area grows with the side; each case in a process of its own.
+cut-outs lie at their own size on one photograph; or folders of pictures, trimaps and true mattes with the same names.
+Without refinement. Cost: see `reach_cost`.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,14 +24,14 @@ from PIL import Image
 
 from vitmatte import MattingModel, load_model, matte
 from vitmatte.evaluation.metrics import Errors, errors
-from vitmatte.inference.preprocessing import Preprocessing
 from vitmatte.training.data.composites import Compositor, Sample, over
 from vitmatte.training.data.pictures import find_backgrounds, find_foregrounds
 from vitmatte.training.recipe import Recipe, read_recipe
 from vitmatte.training.validation import AS_IS, SEED, validation_set
 from vitmatte.trimap.make import make_trimap
 
-from .measure import Peak, machine, seconds
+from .accuracy import pictures
+from .reach_cost import add_cost
 
 LEAST = 50  # pixels known on either side, as in benchmarks.accuracy
 SPACING = 420  # pixels from one cut-out of a scene to the next
@@ -89,9 +87,15 @@ def judged(model: MattingModel, samples: Sequence[Sample], setting: Setting) -> 
     return found
 
 
-def settings(reaches: Sequence[int], margins: Sequence[int]) -> dict[str, Setting]:
-    """What is compared: exact, grid, and local with each reach without a margin, and each margin with the first."""
-    named: dict[str, Setting] = {"exact": {"strategy": "exact"}, "grid": {"strategy": "grid"}}
+def settings(model: MattingModel, reaches: Sequence[int], margins: Sequence[int]) -> dict[str, Setting]:
+    """What is compared: exact, grid, local as it comes, with each reach without a margin, and with each margin and the
+    first reach. Of a net with an `attention_reach`, grid is local."""
+    transformer = model.net.architecture.transformer
+    named: dict[str, Setting] = {"exact": {"strategy": "exact"}}
+    if transformer is None or transformer.attention_reach is None:
+        named |= {"grid": {"strategy": "grid"}, "local": {"strategy": "local"}}
+    else:
+        named["local, grid"] = {"strategy": "local"}
     for reach in reaches:
         named[f"local {reach}"] = {"strategy": "local", "reach": reach, "margin": 10**4}
     for margin in margins:
@@ -110,61 +114,22 @@ def table(rows: dict[str, list[Errors]]) -> str:
     return "\n".join(lines)
 
 
+def sample_sets(options: argparse.Namespace) -> dict[str, list[Sample]]:
+    """What is judged, by name."""
+    if options.pictures:
+        return {f"pictures with {options.pictures[1].name}": pictures(*options.pictures)}
+    recipe = read_recipe(options.recipe)
+    sets = {f"composites of {size}": composites(recipe, size, options.count) for size in options.size}
+    return sets | {f"scenes of {side}": scenes(recipe, side, options.scene_count) for side in options.scenes}
+
+
 def accuracy(options: argparse.Namespace) -> None:
-    recipe, model = read_recipe(options.recipe), load_model(options.model)
-    sets = {f"composites of {options.size}": composites(recipe, options.size, options.count)}
-    sets |= {f"scenes of {side}": scenes(recipe, side, options.scene_count) for side in options.scenes}
-    for name, samples in sets.items():
+    model = load_model(options.model)
+    for name, samples in sample_sets(options).items():
         share = np.mean([(s.trimap == 128).mean() for s in samples])
         print(f"\n{len(samples)} {name}, {share:.0%} unknown; {options.model}\n")
         print(table({how: judged(model, samples, setting) for how, setting in
-                     settings(options.reach, options.margin).items()}), flush=True)
-
-
-def disc(side: int, band: float) -> torch.Tensor:
-    """A trimap [side, side]: a disc in the middle, its edge unknown over so many pixels."""
-    place = torch.arange(side) - side / 2
-    distance = (place[:, None] ** 2 + place[None, :] ** 2).sqrt() - 0.35 * side
-    return torch.where(distance.abs() <= band / 2, 0.5, (distance < 0).float())
-
-
-def one_case(case: dict[str, Any]) -> None:
-    """Prints seconds and peak memory of a case as JSON."""
-    if case["net"] == "bundled":
-        model = load_model()
-    else:
-        from .nets import net_config, random_net
-
-        net = random_net(net_config(case["net"])).requires_grad_(False)
-        net.fold()
-        model = MattingModel(net, Preprocessing())
-    side = round(case["megapixels"] ** 0.5 * 1000)
-    image, trimap = torch.rand(1, side, side, 3), disc(side, case["band"])
-    matte(model, image[:, :64, :64], torch.full((64, 64), 0.5), refine=0)
-    with Peak("cpu") as peak:
-        spent = seconds(lambda: matte(model, image, trimap, refine=0, **case["how"]), "cpu")
-    print(json.dumps({"seconds": spent, "mb": peak.bytes / 2**20, "unknown": float((trimap == 0.5).float().mean()),
-                      "machine": machine("cpu")}))
-
-
-def cost(options: argparse.Namespace) -> None:
-    """Runs each case in turn, repeated so that all cases see the same machine."""
-    print("| net | megapixels | unknown | how | seconds | MB |\n|---|---:|---:|---|---:|---:|")
-    for net in options.net:
-        for megapixels in options.megapixels:
-            for how in ({"strategy": "exact"}, {"strategy": "local"}):
-                if how["strategy"] == "exact" and megapixels > options.exact_up_to:
-                    continue
-                case = {"net": net, "megapixels": megapixels, "band": options.band, "how": how}
-                found = []
-                for _ in range(options.runs):
-                    done = subprocess.run([sys.executable, "-m", "benchmarks.reach", "case", json.dumps(case)],
-                                          check=True, capture_output=True, text=True)
-                    found.append(json.loads(done.stdout))
-                time, memory = (float(np.median([x[key] for x in found])) for key in ("seconds", "mb"))
-                print(f"| {net} | {megapixels:g} | {found[0]['unknown']:.1%} | {how['strategy']} | {time:.2f} | "
-                      f"{memory:.0f} |", flush=True)
-    print(found[0]["machine"])
+                     settings(model, options.reach, options.margin).items()}), flush=True)
 
 
 def main() -> None:
@@ -172,24 +137,17 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     judge = commands.add_parser("accuracy")
     judge.set_defaults(run=accuracy)
-    judge.add_argument("--recipe", type=Path, required=True)
+    source = judge.add_mutually_exclusive_group(required=True)
+    source.add_argument("--recipe", type=Path)
+    source.add_argument("--pictures", type=Path, nargs=3, metavar=("IMAGES", "TRIMAPS", "ALPHAS"))
     judge.add_argument("--model", default="vitmatte-tiny")
-    judge.add_argument("--size", type=int, default=320)
+    judge.add_argument("--size", type=int, nargs="*", default=[320])
     judge.add_argument("--count", type=int, default=72)
     judge.add_argument("--scenes", type=int, nargs="*", default=[])
     judge.add_argument("--scene-count", type=int, default=6)
-    judge.add_argument("--reach", type=int, nargs="+", default=[8, 6, 10, 12, 15])
-    judge.add_argument("--margin", type=int, nargs="*", default=[4, 8, 16])
-    spend = commands.add_parser("cost")
-    spend.set_defaults(run=cost)
-    spend.add_argument("--net", nargs="+", default=["bundled"], help="bundled, S or B (random weights)")
-    spend.add_argument("--megapixels", type=float, nargs="+", default=[1, 4, 12])
-    spend.add_argument("--band", type=float, default=60, help="width of the unknown band, in pixels")
-    spend.add_argument("--exact-up-to", type=float, default=12, help="megapixels")
-    spend.add_argument("--runs", type=int, default=1)
-    case = commands.add_parser("case")
-    case.set_defaults(run=lambda options: one_case(json.loads(options.case)))
-    case.add_argument("case")
+    judge.add_argument("--reach", type=int, nargs="*", default=[15, 8, 12, 24])
+    judge.add_argument("--margin", type=int, nargs="*", default=[0, 8, 15])
+    add_cost(commands)
     options = parser.parse_args()
     options.run(options)
 

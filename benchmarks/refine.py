@@ -29,7 +29,7 @@ from vitmatte.refinement.refine import DATA
 
 from .accuracy import Method, add_samples, by_model, by_pymatting, compare, named, report, samples_of, write_json
 from .measure import Peak, machine, processor_seconds
-from .reach import disc
+from .reach_cost import disc
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from vitmatte import MattingModel, matte
 from vitmatte.inference.decode import decoder_shape
 from vitmatte.inference.frames import Frame, Setting, compute
+from vitmatte.inference.matting import prepare
 from vitmatte.inference.needed import SEEING, distance_to_known, grown, tokens_by_block, touched, whole_windows
 from vitmatte.inference.plan import SIDES, Plan, footprint_of
 from vitmatte.inference.planning import make_plan
@@ -249,30 +250,49 @@ def test_distances_are_those_of_the_definition(height, width, seed, kind):
 
 @torch.inference_mode()
 def test_a_net_with_a_reach_looks_as_far_as_the_unknown_area_is_wide():
-    net = MattingModel(random_net(small_config(attention_reach=6)), Preprocessing())
+    net = MattingModel(random_net(small_config(attention_reach=10)), Preprocessing())
     image = torch.rand(1, 400, 400, 3)
-    trimaps = torch.stack([band(400, width) for width in (16, 48, 160)])
+    trimaps = torch.stack([band(400, width) for width in (16, 32, 48, 160)])
     found = matte(net, image, trimaps)
-    for trimap, alpha, reach in zip(trimaps, found, (3, 5, 6), strict=True):
+    for trimap, alpha, reach in zip(trimaps, found, (5, 6, 9, 10), strict=True):
         single = matte(net, image, trimap)[0]
         assert alpha.equal(single)  # whatever the other frames of the batch are
         assert alpha.equal(matte(net, image, trimap, strategy="local", reach=reach)[0])
 
 
+@torch.inference_mode()
+def test_small_pictures_take_all_of_the_reach():
+    net = MattingModel(random_net(small_config(attention_reach=31)), Preprocessing())
+    image = torch.rand(1, 512, 480, 3)  # 32 x 30 tokens, all within the reach
+    trimap = band(512, 32)[:, :480]
+    scopes = prepare(net, image, trimap.expand(2, -1, -1)).scopes
+    assert scopes == [EVERYWHERE] * 2 == prepare(net, image, trimap.expand(2, -1, -1), strategy="exact").scopes
+    wider = F.pad(trimap, (0, 64))  # 32 x 34
+    assert [scope.reach for scope in prepare(net, image.new_zeros(1, 512, 544, 3), wider).scopes] == [15]
+
+
+@pytest.mark.parametrize(("side", "reach"), [(704, 31), (736, 17)])  # 44 and 46 tokens
+def test_large_pictures_look_less_far_beyond_a_wide_area(side, reach):
+    net = MattingModel(random_net(small_config(attention_reach=31)), Preprocessing())
+    trimap = band(side, 176)  # 11 tokens
+    assert [s.reach for s in prepare(net, torch.zeros(1, side, side, 3), trimap).scopes] == [reach]
+
+
 def test_strategies():
     plain, own = MODEL.net.architecture, random_net(small_config(attention_reach=2)).architecture
-    assert {scope_of(name, plain).of(9) for name in ("exact", "auto")} == {Scope()}
-    assert scope_of("grid", plain).of(9) == Scope(strided=True)
-    assert scope_of("exact", own).of(0) == Scope(reach=2)  # what `forward` is
+    large = (90, 90)
+    assert {scope_of(name, plain).of(9, large) for name in ("exact", "auto")} == {Scope()}
+    assert scope_of("grid", plain).of(9, large) == Scope(strided=True)
+    assert scope_of("exact", own).of(0, large) == Scope(reach=2)  # what `forward` is
     assert scope_of("grid", own) == scope_of("auto", own) == scope_of("local", own)
-    assert scope_of("auto", own).of(9) == Scope(reach=2, margin=default_margin(2))
-    assert scope_of("auto", own).of(0) == Scope(reach=1, margin=default_margin(1))
-    assert scope_of("local", own, margin=5).of(0) == Scope(reach=1, margin=5)
-    assert {scope_of("local", plain).of(n).reach for n in range(9)} == {3}  # half of its tables' 6 tokens
-    assert {scope_of("local", own, reach=5, margin=0).of(n) for n in range(9)} == {Scope(reach=5, margin=0)}
-    assert scope_of("exact", plain).of_all((90, 90)) == Scope()
-    assert scope_of("exact", own).of_all((3, 3)) == scope_of("auto", own).of_all((2, 2)) == EVERYWHERE
-    for rule, grid in ((scope_of("exact", own), (3, 4)), (scope_of("auto", own), (2, 3)),
+    assert scope_of("auto", own).of(9, large) == Scope(reach=2, margin=default_margin(2))
+    assert scope_of("auto", own).of(0, large) == Scope(reach=1, margin=default_margin(1))
+    assert scope_of("local", own, margin=5).of(0, large) == Scope(reach=1, margin=5)
+    assert {scope_of("local", plain).of(n, large).reach for n in range(9)} == {3}  # half of its tables' 6 tokens
+    assert {scope_of("local", own, reach=5, margin=0).of(n, large) for n in range(9)} == {Scope(reach=5, margin=0)}
+    assert scope_of("exact", plain).of_all(large) == Scope()
+    assert scope_of("exact", own).of_all((3, 3)) == scope_of("auto", own).of_all((3, 2)) == EVERYWHERE
+    for rule, grid in ((scope_of("exact", own), (3, 4)), (scope_of("auto", own), (3, 4)),
                        (scope_of("local", own, margin=0), (2, 2))):
         assert rule.of_all(grid) is None
     with pytest.raises(ValueError, match="reach and margin are for strategy 'local'"):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checks import check_number
 from ..refinement.refine import check_strength
-from ..steps import STEPS, of_frame, part
+from ..steps import STEPS, of_frame, part, strips
 from ..trimap.known import known_areas
 from .frames import Frame, Setting
 from .given import checked_frames, frame_scopes, place_of
@@ -62,7 +62,7 @@ def matte(
         reach: for local, in tokens; None for the net's own, which follows the width of each frame's unknown area (see
             `scope.scope_of`).
         margin: for local, in tokens: those further than this from every token that an unknown pixel sees are left out;
-            None for twice the reach.
+            None for as far as the reach.
         refine: strength with which the net's alpha is then brought into line with the picture's colours, where the
             trimap is unknown: 0 for not at all, 1 is usual; see `refine_matte`. None for what the net's configuration
             says: 1 for the bundled net, 0 where it says nothing. It keeps the memory limit too.
@@ -200,5 +200,9 @@ def _nothing_unknown(known: list[int], frames: int) -> str:
 
 def _settled(trimap: Tensor) -> Tensor:
     """trimap as float32 with what is sure at exactly 0 and 1."""
-    foreground, background = known_areas(trimap)
-    return trimap.float().masked_fill(background, 0.0).masked_fill(foreground, 1.0)
+    found = torch.empty(trimap.shape, dtype=torch.float32, device=trimap.device)
+    for rows in strips(len(trimap)):  # what lies between stays in a CPU's cache
+        some = trimap[rows].float()
+        foreground, background = known_areas(trimap[rows])
+        found[rows] = torch.where(background, 0.0, torch.where(foreground, 1.0, some))
+    return found

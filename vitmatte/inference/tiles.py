@@ -14,10 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -94,14 +92,22 @@ def features_seen(unknown: Tensor, grid: tuple[int, int], levels: int) -> Tensor
     seen = F.pad(unknown, (0, width - unknown.shape[1], 0, height - unknown.shape[0]))
     for level in range(levels):
         # Fused features at place y see the enlarged ones at y - 1 to y + 1, so those below at (y - 2) // 2 to
-        # (y + 3) // 2: place p is seen from 2p - 2 to 2p + 3. At the full size the head sees one place more.
-        reach = 3 if level == 0 else 2
-        for axis in (1, 0):
-            count = seen.shape[axis] - 1
-            wide = F.pad(seen, (reach, reach, 0, 0) if axis else (0, 0, reach, reach))
-            every_second = (slice(None, None, 1 + (1 - axis)), slice(None, None, 1 + axis))
-            seen = reduce(torch.logical_or, (wide.narrow(axis, i, count)[every_second] for i in range(2 * reach + 2)))
+        # (y + 3) // 2: place p is seen from 2p - 2 to 2p + 3, which are the pairs p - 1 to p + 1. At the full size the
+        # head sees one place more.
+        for axis in (0, 1):  # rows first: they lie in memory as they are
+            even, odd = (seen[start::2] if axis == 0 else seen[:, start::2] for start in (0, 1))
+            pairs = even | odd
+            seen = pairs.clone()
+            for other, offset in ((pairs, -1), (pairs, 1), *(((odd, -2), (even, 2)) if level == 0 else ())):
+                _add_shifted(seen, other, axis, offset)
     return seen
+
+
+def _add_shifted(mask: Tensor, other: Tensor, axis: int, offset: int) -> None:
+    """Marks each place of a mask where `other` is marked so many places further along the axis."""
+    common = mask.shape[axis] - abs(offset)
+    if common > 0:
+        mask.narrow(axis, max(0, -offset), common).logical_or_(other.narrow(axis, max(0, offset), common))
 
 
 @dataclass(frozen=True)
