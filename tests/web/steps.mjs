@@ -149,7 +149,8 @@ export class Ui {
     const pictures = () => this.page.evaluate(() => {
       const state = { shown: [], missing: [] }
       for (const node of window.app.graph._nodes) {
-        if (!window.app.nodeOutputs?.[node.id]?.images?.length) continue
+        const files = window.app.nodeOutputs?.[node.id]?.images ?? []
+        if (!files.some((file) => /\.(png|jpe?g|webp)$/i.test(file.filename))) continue // videos are no pictures
         const there = node.imgs?.length && node.imgs.every((image) => image.complete && image.naturalWidth)
         state[there ? 'shown' : 'missing'].push(node.type)
       }
