@@ -189,6 +189,21 @@ def test_a_subject_of_which_too_little_was_there_is_lost():
     assert i > 2
 
 
+def test_the_band_is_wider_where_the_matte_is_another_one():
+    """A bump of the matte near the band's outer border, that the mask's matte does not have."""
+    carry, plain = started(), started()
+    image, alpha = frame(0)
+    bump = torch.maximum(alpha, disc(*SIZE, 93, 60, 4))
+    for job, one in ((carry, bump), (plain, alpha)):
+        job.trimap(image)
+        job.go_on(torch.where(band(0) == 0.5, one, band(0)))
+    wider, same = carry.trimap(image), plain.trimap(image)
+    more = (wider.trimap == 0.5) & (same.trimap != 0.5)
+    assert torch.equal(same.trimap, band(0)) and more.sum() > 10 and same.lost == 0 < wider.lost < 0.1
+    rows, columns = more.nonzero(as_tuple=True)
+    assert (torch.hypot(rows - 60.0, columns - 93.0) <= 9).all()
+
+
 def test_the_pack_s_own_clip_is_carried_to_its_end():
     """Its subject is cut off by the picture's edges, and comes in over them. The masks stand for mattes."""
     pytest.importorskip("av")

@@ -58,6 +58,26 @@ def test_affine_motions(angle, scale):
     assert found.mean() < BOUND + slack and size == tuple(expected.shape[:2])
 
 
+@pytest.mark.parametrize(("angle", "scale"), [(0.9, 1.0), (-2.5, 1.0), (0.0, 1.6)])
+def test_motion_over_many_frames_turns_and_enlarges(angle, scale):
+    """A disc over another background; what is known of its motion is off by up to 1.4 pixels, and nothing is known (0)
+    from 8 pixels, two cells, beyond its edge on. Within 10 pixels of the edge, on both sides, it is the disc's."""
+    size, alpha = (160, 200), disc(160, 200, 99.5, 79.5, 45)
+    y, x = torch.arange(160.0)[:, None] - 79.5, torch.arange(200.0) - 99.5
+    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
+    u, v = cos * x - sin * y, sin * x + cos * y
+    second = picture(disc(*size, 99.5, 79.5, 45 * scale), 0, behind=9)
+    layer = texture(*size, seed=1).permute(2, 0, 1)[None]
+    share = alpha[..., None]
+    first = share * sample(layer, u + 99.5, v + 79.5).permute(1, 2, 0) + (1 - share) * texture(*size, seed=2)
+    expected = torch.stack([u - x, v - y], -1)
+    off = torch.stack([torch.sin(y / 20).expand(size), torch.cos(x / 20).expand(size)], -1)
+    radius = torch.hypot(x, y)
+    start = Flow.of((expected + off) * (radius < 53)[..., None])
+    found = errors(first, second, expected, weight=alpha, start=start)
+    assert found[(radius > 35) & (radius < 45)].mean() < 0.5 and found[(radius >= 45) & (radius < 55)].mean() < 1.0
+
+
 def test_the_motion_is_the_subjects():
     """In the band, half of whose window is a background that moves the other way; without the matte it is a mixture."""
     alpha = [disc(160, 200, 90 + 3 * i, 80, 40) for i in range(2)]

@@ -9,9 +9,10 @@
 Each frame is matched with the one before it, and then with the frame that had the mask, so errors of the motion do not
 add up while that frame still looks alike; nor do errors of mattes, since it is the mask's own trimap that is moved. The
 unknown band is wider where it may no longer hold the edge: where the motion there and back disagree, by as much as they
-do, and where the matte runs into the band's border. What was widened stays unknown and moves along. Its share of the
-band, and that of what motion cannot be trusted in, is told, and too much of it ends the carrying. What comes in
-over the picture's border is unknown; it ends the carrying where it is too much of the subject.
+do, and around pixels of which the matte of the frame before is not what the mask's own matte, moved there, says. There
+the motion is wrong, or the subject looks another way, or the net errs: in which share of the band is told, and too much
+of it ends the carrying. So does too much of what motion cannot be trusted in, and of the subject what has come in over
+the picture's border, which is unknown.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from .trust import agreement, is_cut, move, settled
 MOST_LOST = 0.35
 WIDENED = ((1.0, 4.0), (4.0, 12.0), (12.0, 24.0))  # motion there and back differs by more pixels: so many more unknown
 SUBJECT = 0.05  # where the subject has no more share, its motion does not matter
+OFF, AROUND = 0.5, 4.0  # a matte differs by more from the mask's, moved: so many pixels around are unknown
 DRIFT = 2.0  # colours may differ so many times as much from those of the frame with the mask as from the last ones
-NEARLY = 4.0  # pixels that matching with the frame of the mask may correct
 
 
 class LostError(RuntimeError):
@@ -47,8 +48,9 @@ class LostError(RuntimeError):
 @dataclass(frozen=True)
 class Carried:
     """A frame's trimap [H, W], float32: 0, 0.5 (unknown) or 1; lost, 0..1: the largest of the share of its band in
-    which the motion cannot be trusted, that of the subject which was not in the frame with the mask, and that of the
-    band's border which the matte of the frame before runs into."""
+    which the motion cannot be trusted, that of the subject which was not in the frame with the mask, that of the band
+    in which the matte of the frame before is not the mask's own, moved, and that of the band's border which it runs
+    into."""
 
     trimap: Tensor
     lost: float
@@ -67,13 +69,14 @@ class _Anchor:
 @dataclass(frozen=True)
 class _Frame:
     """The frame carried to last. to_anchor: its motion to the anchor; shape: the anchor's matte moved here, [H, W];
-    unknown, widened: [H, W], bool, the unknown area, and what of it was widened."""
+    off: [H, W], 1 where the frame's own matte is another one; escaped: see `_escaped`."""
 
     levels: Levels
     picture: Tensor
     to_anchor: Flow
     shape: Tensor
     trimap: Tensor
+    off: Tensor
     escaped: float
 
 
@@ -113,7 +116,7 @@ class Carry:
         picture, levels = image.permute(2, 0, 1).unsqueeze(0).contiguous(), levels_of(image)
         still = Flow(torch.zeros(1, 2, 1, 1, device=image.device), (1.0, 1.0), levels.size)
         self._anchor = _Anchor(picture, levels, alpha, trimap)
-        self._last = _Frame(levels, picture, still, alpha, trimap, 0.0)
+        self._last = _Frame(levels, picture, still, alpha, trimap, torch.zeros_like(trimap), 0.0)
         self._waits = False
 
     @torch.no_grad()
@@ -153,7 +156,9 @@ class Carry:
         if frame is None or not self._waits:
             raise RuntimeError("no frame waits for its matte: call trimap with the frame first")
         _, (alpha,) = check_frame(frame.picture[0].permute(1, 2, 0), {"alpha": alpha})
-        self._last, self._waits = replace(frame, escaped=_escaped(alpha, frame.trimap)), False
+        off = ((alpha - frame.shape).abs() > OFF) & (frame.trimap == UNKNOWN)
+        self._last = replace(frame, off=off.float(), escaped=_escaped(alpha, frame.trimap))
+        self._waits = False
 
 
 def _carried(anchor: _Anchor, last: _Frame, picture: Tensor, levels: Levels) -> tuple[_Frame, float, str]:
@@ -166,9 +171,11 @@ def _carried(anchor: _Anchor, last: _Frame, picture: Tensor, levels: Levels) -> 
     area = torch.zeros_like(unknown)
     area[(rows + dy).round().long().clamp_(0, height - 1), (columns + dx).round().long().clamp_(0, width - 1)] = True
     back = flow_between(levels, last.levels, area=area, second_weight=last.shape)
-    to_anchor = _matched(back.after(last.to_anchor), levels, anchor, area)
-    motion = to_anchor.dense()
+    to_anchor = flow_between(levels, anchor.levels, area=area, second_weight=anchor.alpha,
+                             start=back.after(last.to_anchor))
     y, x = (torch.arange(side, device=area.device, dtype=torch.float32) for side in (height, width))
+    before, motion = back.dense(), to_anchor.dense()
+    off = at(last.off, x[None, :] + before[..., 0], y[:, None] + before[..., 1]) > 0.5
     x, y = x[None, :] + motion[..., 0], y[:, None] + motion[..., 1]
     shape = at(anchor.alpha, x, y).clamp_(0, 1)
     trimap = anchor.trimap[y.round().long().clamp_(0, height - 1), x.round().long().clamp_(0, width - 1)]
@@ -185,6 +192,8 @@ def _carried(anchor: _Anchor, last: _Frame, picture: Tensor, levels: Levels) -> 
     alike = agreement(colours, sample(anchor.picture, x[rows, columns], y[rows, columns]), share / DRIFT)
     doubted = seen & ((settled(trust) == 0) | (settled(alike) == 0))
     widened = entered.clone()
+    if bool(off.any()):
+        widened |= within(off[None], AROUND)[0]
     for more, pixels in WIDENED:
         marked = torch.zeros_like(unknown)
         marked[rows, columns] = matters & (there.off > more)
@@ -194,15 +203,10 @@ def _carried(anchor: _Anchor, last: _Frame, picture: Tensor, levels: Levels) -> 
     lost, what = max(
         (float(doubted.sum() / seen.sum().clamp(min=1)), "motion cannot be trusted in {:.0%} of the unknown band"),
         (new, "{:.0%} of the subject were not in the frame with the mask"),
+        (float(off.sum() / unknown.sum().clamp(min=1)),
+         "the matte of the frame before is not the moved one of the mask in {:.0%} of the unknown band"),
         (last.escaped, "the matte of the frame before runs into {:.0%} of its unknown band's border"))
-    return _Frame(levels, picture, to_anchor, shape, trimap, 0.0), lost, what.format(lost)
-
-
-def _matched(flow: Flow, levels: Levels, anchor: _Anchor, area: Tensor) -> Flow:
-    """The motion to the anchor, matched with it; where that leads further away than NEARLY, as it was."""
-    found = flow_between(levels, anchor.levels, area=area, second_weight=anchor.alpha, start=flow)
-    near = (found.grid - flow.grid).norm(dim=1, keepdim=True) <= NEARLY
-    return Flow(torch.where(near, found.grid, flow.grid), found.extent, found.size)
+    return _Frame(levels, picture, to_anchor, shape, trimap, torch.zeros_like(shape), 0.0), lost, what.format(lost)
 
 
 def _escaped(alpha: Tensor, trimap: Tensor) -> float:

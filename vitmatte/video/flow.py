@@ -15,6 +15,10 @@ Technique with an Application to Stereo Vision", IJCAI 1981; the gradient stays 
 The weight w is the square of the subject's matte. Where the subject is thin (hair) or blurred, a window shows two
 motions at once, its own and the background's; a matte moves with the subject, so its motion is looked for. DVM (arXiv
 2104.11208) warns that flow cannot be relied on in such regions: whoever uses it must test it (see `trust`).
+
+Motion over many frames turns and enlarges the subject. Its affine part A(x) = c + L x, fitted to what is known of it,
+is then kept apart: a step, found in the first picture's directions, is (I + L) times as above (as in the inverse
+compositional form of Baker and Matthews), and only v - A is averaged over neighbours and extended beyond the subject.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .field import Flow, sample
-from .tiles import Tiles
+from .tiles import CELL, Tiles
 
 LARGE = 320  # pixels of the shorter side: pictures from here on are looked at in half their size at most
 COARSEST = 24  # pixels of the shorter side of the coarsest level
@@ -37,6 +41,7 @@ STEPS = (6, 4, 3, 2)  # from the coarsest level on; the last holds for all other
 DAMPING = 2e-5  # squared value a pixel: noise of 1/255 has 1.5e-5
 LONGEST = 1.5  # pixels of a level that one step goes at most
 FLOOR = 1e-6  # the weight of what is no subject
+NEARLY = 4.0  # pixels of the frame that motion which is nearly right may be off
 OWN = 1e-3  # the mass of a cell from which on its own displacement counts more than that of those around it
 WHOLE = 2  # levels from this one on are computed everywhere; finer ones in and around the area
 
@@ -75,7 +80,8 @@ def flow_between(
         area: [H, W], bool, where it is needed; beyond it motion is known coarsely. None for everywhere.
         weight: [H, W], the matte of the first frame: the subject's motion is looked for.
         second_weight: the same of the second frame, where the first has no matte yet.
-        start: motion that is nearly right: it is refined on the finest levels alone.
+        start: motion that is nearly right: it is refined on the finest levels alone, by NEARLY on each at most. It may
+            turn and enlarge.
     """
     device = first.pictures[0].device
     shares = [_reduced(plane, first) for plane in (weight, second_weight)]
@@ -92,7 +98,8 @@ def flow_between(
             x, y = found.at((x + 0.5) * right - 0.5, (y + 0.5) * down - 0.5)
             v = torch.stack([x / right, y / down]).unsqueeze(0)
         steps = STEPS[min(len(first.pictures) - 1 - level, len(STEPS) - 1)]
-        cells = _refined(picture, other, v, shares[0][level], shares[1][level], tiles, steps)
+        cells = _refined(picture, other, v, shares[0][level], shares[1][level], tiles, steps,
+                         None if start is None else NEARLY / down)
         cells = torch.stack([cells[:, 0] * right, cells[:, 1] * down], 1)
         found = Flow(cells, (tiles.padded[0] * down, tiles.padded[1] * right), first.size)
     assert found is not None
@@ -113,7 +120,7 @@ def _reduced(plane: Tensor | None, levels: Levels) -> Sequence[Tensor | None]:
 
 def _refined(
     picture: Tensor, other: Tensor, v: Tensor, weight: Tensor | None, other_weight: Tensor | None, tiles: Tiles,
-    steps: int,
+    steps: int, nearly: float | None,
 ) -> Tensor:
     """The displacements v, [1, 2, cells down, across] in pixels of a level, after some steps on its tiles.
 
@@ -122,6 +129,8 @@ def _refined(
     Args:
         picture, other: [1, 3, h, w].
         weight, other_weight: [1, 1, h, w], of the picture and of the other one.
+        nearly: pixels of the level: v is right but for so many; where steps lead further away, it stays. None where
+            nothing is known of v.
     """
     if not len(tiles):
         return v
@@ -148,7 +157,8 @@ def _refined(
     scale = 1 / (a * d - b * b)
     mass = tiles.pooled(share) + 1e-9
     spread = _mean_around(mass, SMOOTH)
-    best, least = v, torch.full_like(a, float("inf"))
+    base, turn = _affine(v, mass) if nearly is not None else (torch.zeros_like(v), torch.eye(2, device=v.device))
+    begun, best, least = v, v, torch.full_like(a, float("inf"))
     for step in range(steps + 1):
         rest = moved(other, tiles.dense(v)) - mine
         sums = window((wx * rest).sum(1), (wy * rest).sum(1), (rest * rest).sum(1) * share[:, 0])
@@ -158,8 +168,32 @@ def _refined(
             break
         p, q = sums[:, 0], sums[:, 1]
         way = torch.stack([(d * p - b * q) * scale, (a * q - b * p) * scale], 1).clamp_(-LONGEST, LONGEST)
-        v = _mean_around((v - way) * mass, SMOOTH) / spread
-    return best if weight is None and other_weight is None else _extended(best, mass)
+        if nearly is not None:
+            way = torch.einsum("ij,njhw->nihw", turn, way)
+        v = base + _mean_around((v - way - base) * mass, SMOOTH) / spread
+    if nearly is not None:
+        best = torch.where((best - begun).norm(dim=1, keepdim=True) <= nearly, best, begun)
+    return best if weight is None and other_weight is None else base + _extended(best - base, mass)
+
+
+def _affine(v: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
+    """The affine motion c + L x nearest to displacements v [1, 2, h, w] of cells, by least squares weighted with mass
+    [1, 1, h, w]; L is drawn to 0 as by a point mass spread over one cell.
+
+    Returns:
+        The motion at the cells, [1, 2, h, w], and I + L, [2, 2], by which it maps differences of positions.
+    """
+    down, across = v.shape[-2:]
+    y, x = (torch.arange(side, device=v.device) * float(CELL) for side in (down, across))
+    share, values = (mass / mass.sum()).flatten(), v[0].flatten(1)  # [N], [2, N]
+    points = torch.stack([x.expand(down, across), y[:, None].expand(down, across)]).flatten(1)
+    points = points - (points * share).sum(1, keepdim=True)
+    mean = (values * share).sum(1, keepdim=True)
+    (a, b), (_, d) = (points * share) @ points.T
+    a, d = a + CELL * CELL, d + CELL * CELL
+    inverse = torch.stack([torch.stack([d, -b]), torch.stack([-b, a])]) / (a * d - b * b)
+    linear = ((values - mean) * share) @ points.T @ inverse
+    return (mean + linear @ points).view_as(v), torch.eye(2, device=v.device) + linear
 
 
 def _gradient(framed: Tensor) -> tuple[Tensor, Tensor]:
