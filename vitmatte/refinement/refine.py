@@ -162,6 +162,6 @@ def _solve_tile(problem: Problem, alpha: Tensor, blocks: Blocks, kind: torch.dty
     """Adds a tile's solution to the matte; (the sum of its squares, unknown pixels). The tile's memory is free when it
     returns."""
     tile = tile_of(problem, alpha, blocks, kind, sizes, part(step, 0, 0.1))
-    found = solve(tile, tolerance, part(step, 0.1, 1))
+    found = solve(tile, tolerance, problem.delay, part(step, 0.1, 1))
     add_to(alpha, tile, found)
     return float(found.square().sum()), tile.pixels

@@ -2,10 +2,10 @@
 
 Source: M. Hestenes, E. Stiefel, "Methods of Conjugate Gradients for Solving Linear Systems", 1952. A step from x to x +
 length p lowers the squared energy norm of the error, |e|_A^2, by length (r, r), and the squared Euclidean norm |e|^2 by
-(|e|_A^2 before + |e|_A^2 after) |p|^2 / (p, A p), their theorem 6:3. Both norms fall in every step. So the last `DELAY`
-steps say how far from the solution x was before them, as far as the steps to come are small beside them (Z. Strakos,
-P. Tichy, "On error estimation in the conjugate gradient method and why it works in finite precision computations",
-ETNA 13, 2002, sections 3 and 5).
+(|e|_A^2 before + |e|_A^2 after) |p|^2 / (p, A p), their theorem 6:3. Both norms fall in every step. So the last steps,
+and a guess of the ones to come, say how far from the solution x was before them (Z. Strakos, P. Tichy, "On error
+estimation in the conjugate gradient method and why it works in finite precision computations", ETNA 13, 2002, sections
+3 and 5).
 
 There is no preconditioner. The matrix has a diagonal of about 5 nearly everywhere, and dividing by it takes more steps
 to the same Euclidean error.
@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +26,10 @@ from .blocks import BLOCK, MARGIN, OWN, Blocks, inside, read, surroundings, with
 
 log = logging.getLogger(__name__)
 
-DELAY = 24
+# The steps that tell what is left: a share of all, and at least one for so many of the square root of the condition, of
+# which the steps to the solution are a multiple. LARGEST: the matrix has no entries above.
+SHARE, ROOTS, LARGEST = 0.2, 6, 9.0
+MOST = 0.98  # what the second half of the last steps lowers, of what the first did, where it is as much or more
 MAX_STEPS = 5000  # a bound for what rounding might do; a hundred or two are usual
 
 # Values of a block of a tile: the entries of the Laplacian, its diagonal, the method's four planes, and where its
@@ -77,6 +78,11 @@ class Problem:
     weight: float
     least: float
     tolerance: float
+
+    @property
+    def delay(self) -> int:
+        """Steps of the method that are looked back on at least."""
+        return math.ceil(math.sqrt(LARGEST / (self.weight * self.least)) / ROOTS)
 
 
 @dataclass(frozen=True)
@@ -137,8 +143,9 @@ def tile_of(problem: Problem, alpha: Tensor, blocks: Blocks, dtype: torch.dtype,
     return Tile(blocks, runs, around, weights, diagonal, residual, pixels)
 
 
-def solve(tile: Tile, tolerance: float, step: Step) -> Tensor:
-    """Conjugate gradients from 0 until the error's root mean square keeps the tolerance; x [BLOCK, BLOCK, M + 1].
+def solve(tile: Tile, tolerance: float, delay: int, step: Step) -> Tensor:
+    """Conjugate gradients from 0 until the error's root mean square keeps the tolerance; x [BLOCK, BLOCK, M + 1]. At
+    least `delay` steps are made.
 
     The tile's residual is used up.
     """
@@ -146,20 +153,20 @@ def solve(tile: Tile, tolerance: float, step: Step) -> Tensor:
     found, product, ahead = torch.zeros_like(residual), torch.zeros_like(residual), residual.clone()
     size = ahead_size = _dot(residual, residual)
     allowed, first, done = tolerance**2 * tile.pixels, 0.0, 0.0
-    last: deque[tuple[float, float]] = deque(maxlen=DELAY)
+    steps: list[tuple[float, float]] = []
     for _ in range(MAX_STEPS):
         for run, around, weights in zip(tile.runs, tile.around, tile.weights, strict=True):
             product[..., run] = laplacian.apply(weights, tile.diagonal[..., run], with_margin(ahead, around))
             step(done)
         curvature = _dot(product, ahead)
-        if not curvature > 0:  # nothing is left to do
+        if not (curvature > 0 and size > 0):  # nothing is left to do
             return found
         length = size / curvature
         found.add_(ahead, alpha=length)
         residual.sub_(product, alpha=length)
-        last.append((length * size, ahead_size / curvature))
-        if len(last) == DELAY:
-            estimate = _squared_error(last)
+        steps.append((length * size, ahead_size / curvature))
+        if len(steps) >= delay:
+            estimate = _squared_error(steps[-max(delay, int(SHARE * len(steps))):])
             if estimate <= allowed:
                 return found
             first = first or estimate
@@ -173,13 +180,24 @@ def solve(tile: Tile, tolerance: float, step: Step) -> Tensor:
     return found
 
 
-def _squared_error(last: Iterable[tuple[float, float]]) -> float:
-    """|e|^2 before the last steps: of each, by how much it lowered |e|_A^2, and |p|^2 / (p, A p)."""
-    energy = total = 0.0  # after the step that is looked at, the last one first
-    for lowered, ratio in reversed(list(last)):
-        total += ratio * (2 * energy + lowered)
+def _squared_error(last: list[tuple[float, float]]) -> float:
+    """|e|^2 before the last steps: of each, by how much it lowered |e|_A^2, and |p|^2 / (p, A p). What later steps will
+    lower is taken to go on falling as it did from the first half of these steps to the second."""
+    half = len(last) // 2
+    energy = _to_come([lowered for lowered, _ in last], half)  # after the step that is looked at, the last one first
+    terms = []
+    for lowered, ratio in reversed(last):
+        terms.append(ratio * (2 * energy + lowered))
         energy += lowered
-    return total
+    terms.reverse()
+    return sum(terms) + _to_come(terms, half)
+
+
+def _to_come(terms: list[float], half: int) -> float:
+    """The sum of what follows after positive terms, as a geometric series of halves."""
+    first, second = sum(terms[:half]), sum(terms[half:])
+    fall = min(second / first, MOST) if first > 0 else 0.0
+    return second * fall / (1 - fall)
 
 
 def _dot(one: Tensor, other: Tensor) -> float:
