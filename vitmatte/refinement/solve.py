@@ -27,8 +27,9 @@ from .blocks import BLOCK, MARGIN, OWN, Blocks, inside, read, surroundings, with
 log = logging.getLogger(__name__)
 
 # The steps that tell what is left: a share of all, and at least one for so many of the square root of the condition, of
-# which the steps to the solution are a multiple. LARGEST: the matrix has no entries above.
-SHARE, ROOTS, LARGEST = 0.2, 6, 9.0
+# which the steps to the solution are a multiple, and no fewer than FEWEST.
+SHARE, ROOTS, FEWEST = 0.2, 6, 8
+LARGEST = 9.0  # no eigenvalue of the Laplacian lies above: each of a pixel's nine windows adds at most 1
 MOST = 0.98  # what the second half of the last steps lowers, of what the first did, where it is as much or more
 MAX_STEPS = 5000  # a bound for what rounding might do; a hundred or two are usual
 
@@ -82,7 +83,7 @@ class Problem:
     @property
     def delay(self) -> int:
         """Steps of the method that are looked back on at least."""
-        return math.ceil(math.sqrt(LARGEST / (self.weight * self.least)) / ROOTS)
+        return max(FEWEST, math.ceil(math.sqrt(LARGEST / (self.weight * self.least)) / ROOTS))
 
 
 @dataclass(frozen=True)
