@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB"
     {"net": "S", "height": 1024, "width": 1024, "share": 0.05, "limit": 100 * MEBI},
     {"net": "tiny", "height": 700, "width": 2048},
     {"net": "tiny", "height": 1024, "width": 1024, "strategy": "grid"},
-    {"net": "tiny", "height": 1024, "width": 1024, "strategy": "auto", "share": 0.1, "limit": 80 * MEBI},
+    {"net": "tiny", "height": 1024, "width": 1024, "strategy": "auto", "margin": 62, "share": 0.1, "limit": 80 * MEBI},
     {"net": "S", "height": 700, "width": 900, "strategy": "local", "share": 0.2},
     {"net": "S", "height": 768, "width": 768, "strategy": "grid"},
     {"net": "MEMatte-S", "height": 700, "width": 900, "share": 0.3},
@@ -51,17 +52,27 @@ OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB"
 ], ids=lambda case: "-".join(str(value) for value in case.values()))
 def test_the_peak_is_as_planned(case):
     """No run takes more. What an allocator uses again differs from run to run: that one of three takes less is luck."""
-    command = [sys.executable, str(SUPPORT / "peak.py"), json.dumps(case)]
     least = 0.75 if TORCH >= (2, 5) else 0.6  # torch 2.4 takes less for some
     least = 0.5 if case.get("dtype") == "bfloat16" else least  # the plan must not be exceeded; less may be taken
     shares: list[float] = []
     while len(shares) < 3 and max(shares, default=0) < least:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout)
-        shares.append(found["measured"] / found["planned"])
-        assert shares[-1] <= 1.25, found
-        assert found["measured"] <= 1.25 * case.get("limit", found["measured"])
+        shares.append(share_of_plan(case))
     assert max(shares) >= least, shares
+
+
+def share_of_plan(case: dict[str, Any]) -> float:
+    """Of a matte in a process of its own: its peak, which must keep the plan and the limit, by the plan's."""
+    command = [sys.executable, str(SUPPORT / "peak.py"), json.dumps(case)]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert found["measured"] <= 1.25 * min(found["planned"], case.get("limit", found["planned"])), found
+    return found["measured"] / found["planned"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's high-water mark")
+def test_the_peak_keeps_the_limit_with_the_margin_of_a_reach():
+    """There the plan has two things at once that follow each other: 0.70 to 0.94 of it were seen."""
+    share_of_plan({"net": "tiny", "height": 1024, "width": 1024, "strategy": "auto", "share": 0.1, "limit": 80 * MEBI})
 
 
 def test_copies_in_float32_are_planned_for_where_bfloat16_is_not_native(monkeypatch):

@@ -1,7 +1,7 @@
 """One matte in a process of its own: `python peak.py JSON` prints its memory peak and the plan's, in bytes (Linux).
 
 JSON: net "S", "B", "MEMatte-S", "DiffMatte-S" or "tiny"; height, width; share of the area that is unknown, a
-horizontal band; limit; dtype; strategy.
+horizontal band; limit; dtype; strategy; margin.
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ def main() -> None:
     ctypes.CDLL(None).malloc_trim(0)
     before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     Path("/proc/self/clear_refs").write_text("5")
-    matte(model, image, trimap, memory_limit=limit, strategy=case.get("strategy", "exact"), refine=0)
+    how = {"strategy": case.get("strategy", "exact"), "margin": case.get("margin")}
+    matte(model, image, trimap, memory_limit=limit, refine=0, **how)
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")) - before
-    job = prepare(model, image, trimap, strategy=case.get("strategy", "exact"))
+    job = prepare(model, image, trimap, **how)
     print(json.dumps({"measured": peak, "planned": job.plan(limit).peak_bytes}))
 
 
