@@ -138,7 +138,7 @@ def test_the_laplacian_of_the_paper():
     blocks = blocks_in(occupied, Rectangle(0, *occupied.shape[:1], 0, occupied.shape[1]), CPU)
     every = slice(0, len(blocks))
     entries, diagonal = laplacian.stencil(read(image[0], blocks, every, MARGIN),
-                                          inside(unknown, blocks, every, margin=1, edge=1))
+                                          inside(unknown, blocks, every, margin=1, edge=1), torch.float64)
     plane = torch.rand(unknown.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     found = laplacian.apply(entries, diagonal, read(plane, blocks, every, MARGIN))
     expected = torch.from_numpy(matting_laplacian(image[0].numpy()) @ plane.numpy().ravel()).view_as(plane)

@@ -1,9 +1,9 @@
 """The unknown area as blocks of pixels: what lies between them is neither stored nor computed.
 
-A plane of the unknown area is packed: [BLOCK, BLOCK, M + 1], one square for each block of the picture's grid in which a
-pixel is unknown, and a last one of zeros, which stands for every block that is not there. The blocks lie last, so that
-what is done to a pixel of each is done to numbers that lie side by side in memory. `with_margin` puts a block's
-surroundings around it, from the blocks beside it.
+The blocks of the picture's grid in which a pixel is unknown are computed in runs of `size`. A plane of them is packed:
+[BLOCK^2 M + 1], for each run its squares [BLOCK, BLOCK, m], and a last value of zero, which stands for every block that
+is not there. A run's blocks lie last, so that what is done to a pixel of each is done to numbers that lie side by side
+in memory. `surroundings` finds what lies around a block, in the blocks beside it.
 """
 
 from __future__ import annotations
@@ -105,21 +105,27 @@ def blocks_in(occupied: Tensor, rectangle: Rectangle, device: torch.device) -> B
                   beside.view(3, 3, -1).to(device))
 
 
-def surroundings(blocks: Blocks, run: slice) -> Tensor:
-    """Where `with_margin` finds some blocks and what is around them in a packed plane: [(BLOCK + 2 MARGIN)^2 m]."""
+def packed_zeros(blocks: Blocks, dtype: torch.dtype) -> Tensor:
+    """A packed plane of zeros, on the blocks' device."""
+    return torch.zeros(BLOCK**2 * len(blocks) + 1, device=blocks.beside.device, dtype=dtype)
+
+
+def squares(packed: Tensor, run: slice) -> Tensor:
+    """The part [BLOCK, BLOCK, m] of a packed plane that is a run's, as a view."""
+    return packed[BLOCK**2 * run.start:BLOCK**2 * run.stop].view(BLOCK, BLOCK, -1)
+
+
+def surroundings(blocks: Blocks, run: slice, size: int) -> Tensor:
+    """Where in a packed plane a run's blocks with a margin around them lie, in runs of `size`:
+    [(BLOCK + 2 MARGIN)^2 m]."""
     place = torch.arange(-MARGIN, BLOCK + MARGIN, device=blocks.beside.device)
     block, pixel = place.div(BLOCK, rounding_mode="floor") + 1, place % BLOCK
     number = blocks.beside[block[:, None], block[None, :], run]  # [BLOCK + 2 MARGIN, BLOCK + 2 MARGIN, m]
-    first = (pixel[:, None] * BLOCK + pixel[None, :]) * (len(blocks) + 1)
-    found = number.add_(first.unsqueeze(2)).flatten()
-    return found.int() if len(blocks) < 2**31 // BLOCK**2 - 1 else found
-
-
-def with_margin(packed: Tensor, where: Tensor) -> Tensor:
-    """[BLOCK + 2 MARGIN, BLOCK + 2 MARGIN, m]: some blocks of a packed plane [BLOCK, BLOCK, M + 1] and what is around
-    them, found by `surroundings`; 0 where no block is."""
-    side = BLOCK + 2 * MARGIN
-    return packed.view(-1).index_select(0, where).view(side, side, -1)
+    first = number.div(size, rounding_mode="floor").mul_(size)  # of the run that it lies in
+    long = (len(blocks) - first).clamp_(max=size)
+    found = (pixel[:, None] * BLOCK + pixel[None, :]).unsqueeze(2) * long + number.sub_(first)
+    found.add_(first, alpha=BLOCK**2).masked_fill_(number + first == len(blocks), BLOCK**2 * len(blocks))
+    return (found.int() if BLOCK**2 * len(blocks) < 2**31 else found).flatten()
 
 
 def read(plane: Tensor, blocks: Blocks, run: slice, margin: int = 0) -> Tensor:

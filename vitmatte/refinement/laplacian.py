@@ -28,25 +28,27 @@ CORNERS = [(row, column) for row in range(3) for column in range(3)]  # of a win
 SIDE = BLOCK + 2  # of the centres of all windows that hold a pixel of the block
 
 
-def stencil(colours: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
+def stencil(colours: Tensor, whole: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The matting Laplacian's entries for m blocks.
 
     Args:
-        colours: [3, BLOCK + 4, BLOCK + 4, m], of the blocks and of two pixels around.
+        colours: [3, BLOCK + 4, BLOCK + 4, m], of the blocks and of two pixels around. They are whitened in their own
+            dtype, in which a window of one colour must show a variance of epsilon.
         whole: [BLOCK + 2, BLOCK + 2, m], bool: around which pixels a window lies whole in the picture; others count
             for nothing.
+        dtype: of the entries, and of the products that are summed to them.
 
     Returns:
         (weights [12, BLOCK + 2, BLOCK + 4, m], diagonal [BLOCK, BLOCK, m]). weights[k] at a pixel is its entry with the
         neighbour that lies OFFSETS[k] from it; its first pixel is two rows above and two columns left of the block's.
     """
-    scaled, counts = _whitened(colours), whole.to(colours.dtype)
+    scaled, counts = [tuple(plane.to(dtype) for plane in y) for y in _whitened(colours)], whole.to(dtype)
     if not bool(whole.all()):
         for plane in scaled:
             for values in plane:
                 values.mul_(counts)
-    weights = torch.zeros_like(colours[:1]).repeat(len(OFFSETS), 1, 1, 1)
-    diagonal = torch.zeros_like(colours[0])
+    weights = counts.new_zeros(len(OFFSETS), *colours.shape[1:])
+    diagonal = counts.new_zeros(colours.shape[1:])
     for i, first in enumerate(CORNERS):
         rows, columns = slice(first[0], first[0] + SIDE), slice(first[1], first[1] + SIDE)
         for j, second in enumerate(CORNERS[i:], i):
@@ -104,12 +106,20 @@ def between(weights: Tensor, where: Tensor) -> None:
         weight[:, columns] *= where[:BLOCK + MARGIN, columns] * where[row:BLOCK + MARGIN + row, beside]
 
 
-def apply(weights: Tensor, diagonal: Tensor, plane: Tensor) -> Tensor:
-    """The product [BLOCK, BLOCK, m] of the matrix with a plane [BLOCK + 4, BLOCK + 4, m]."""
-    total = diagonal * plane[OWN, OWN]
+def terms(weights: Tensor, plane: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The pairs (entries, values), views [BLOCK, BLOCK, m] of both, whose 24 products are all that the matrix's entries
+    off the diagonal make of a plane [BLOCK + 4, BLOCK + 4, m]."""
+    found = []
     for (row, column), weight in zip(OFFSETS, weights, strict=True):
         after = slice(MARGIN + row, MARGIN + row + BLOCK), slice(MARGIN + column, MARGIN + column + BLOCK)
         before = slice(MARGIN - row, MARGIN - row + BLOCK), slice(MARGIN - column, MARGIN - column + BLOCK)
-        total.addcmul_(weight[OWN, OWN], plane[after])
-        total.addcmul_(weight[before], plane[before])
+        found += [(weight[OWN, OWN], plane[after]), (weight[before], plane[before])]
+    return found
+
+
+def apply(weights: Tensor, diagonal: Tensor, plane: Tensor) -> Tensor:
+    """The product [BLOCK, BLOCK, m] of the matrix with a plane [BLOCK + 4, BLOCK + 4, m]."""
+    total = diagonal * plane[OWN, OWN]
+    for entries, values in terms(weights, plane):
+        total.addcmul_(entries, values)
     return total

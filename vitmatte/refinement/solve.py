@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..steps import Step
 from . import laplacian
-from .blocks import BLOCK, MARGIN, OWN, Blocks, inside, read, surroundings, with_margin, write
+from .blocks import BLOCK, MARGIN, OWN, Blocks, inside, packed_zeros, read, squares, surroundings, write
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ SHARE, ROOTS, FEWEST = 0.2, 6, 8
 LARGEST = 9.0  # no eigenvalue of the Laplacian lies above: each of a pixel's nine windows adds at most 1
 MOST = 0.98  # what the second half of the last steps lowers, of what the first did, where it is as much or more
 MAX_STEPS = 5000  # a bound for what rounding might do; a hundred or two are usual
-
 # Values of a block of a tile: the entries of the Laplacian, its diagonal, the method's four planes, and where its
 # surroundings are found.
 BLOCK_VALUES = (len(laplacian.OFFSETS) * (BLOCK + MARGIN) * (BLOCK + 2 * MARGIN) + 5 * BLOCK**2
@@ -54,7 +53,7 @@ class Sizes:
     @classmethod
     def within(cls, memory_limit: int, dtype: torch.dtype, device: torch.device) -> Sizes:
         """The largest that take so many bytes; on a CPU a run is small enough for its cache."""
-        run, made = (512, 32) if device.type == "cpu" else (8192, 512)
+        run, made = (256, 64) if device.type == "cpu" else (8192, 512)
         run = max(8, min(run, memory_limit // 8 // (RUN_VALUES * dtype.itemsize)))
         made = max(1, min(made, memory_limit // 2 // (MADE_VALUES * 8)))
         left = memory_limit - run * RUN_VALUES * dtype.itemsize - made * MADE_VALUES * 8
@@ -93,11 +92,11 @@ class Tile:
     Args:
         blocks: the blocks.
         runs: those that are computed at a time.
-        around: for each run, where its blocks and what is around them are found (`blocks.surroundings`).
+        around: for each run, where its blocks with their margin lie in a packed plane (`blocks.surroundings`).
         weights: for each run, the entries [12, BLOCK + 2, BLOCK + 4, m] between unknown pixels, off the diagonal; see
             `laplacian.stencil`.
-        diagonal: [BLOCK, BLOCK, M + 1], above 0 at unknown pixels, and 0 at known ones, which stay as they are.
-        residual: [BLOCK, BLOCK, M + 1], of the matte as it is; 0 at known pixels.
+        diagonal: packed (see `blocks`); above 0 at unknown pixels, 0 at known ones, which stay as they are.
+        residual: packed, of the matte as it is; 0 at known pixels.
         pixels: unknown ones.
     """
 
@@ -113,51 +112,57 @@ class Tile:
 def tile_of(problem: Problem, alpha: Tensor, blocks: Blocks, dtype: torch.dtype, sizes: Sizes, step: Step) -> Tile:
     """The system of some blocks for a matte [H, W] as it is now, on the device of `blocks.beside`."""
     device, count = blocks.beside.device, len(blocks)
-    # Entries are made in float64, where the device has it: a window of one colour has a covariance of epsilon.
+    # Colours are whitened in float64, where the device has it: a window of one colour has a covariance of epsilon.
     fine = torch.float32 if device.type == "mps" else torch.float64
     runs = blocks.runs(sizes.run)
-    diagonal, residual = (torch.zeros(BLOCK, BLOCK, count + 1, device=device, dtype=dtype) for _ in range(2))
+    diagonal, residual = packed_zeros(blocks, dtype), packed_zeros(blocks, dtype)
     weights, pixels = [], 0
     for run in runs:
         held = torch.empty(len(laplacian.OFFSETS), BLOCK + MARGIN, BLOCK + 2 * MARGIN, run.stop - run.start,
                            device=device, dtype=dtype)
+        own_diagonal, own_residual = squares(diagonal, run), squares(residual, run)
         for first in range(run.start, run.stop, sizes.made):
             part = slice(first, min(first + sizes.made, run.stop))
+            here = slice(first - run.start, part.stop - run.start)
             colours = read(problem.image, blocks, part, MARGIN).to(device, fine).contiguous()
             whole = inside(problem.unknown, blocks, part, margin=1, edge=1).to(device)
-            entries, own = laplacian.stencil(colours, whole)
-            now = read(alpha, blocks, part, MARGIN).to(device, fine)
-            given = read(problem.given, blocks, part).to(device, fine)
+            entries, own = laplacian.stencil(colours, whole, dtype)
+            now = read(alpha, blocks, part, MARGIN).to(device, dtype)
+            given = read(problem.given, blocks, part).to(device, dtype)
             data = (2 * given - 1).square_().add_(problem.least).mul_(problem.weight)
-            left = data * (given - now[OWN, OWN]) - laplacian.apply(entries, own, now)
+            # The Laplacian of a constant is 0: less one of its own values, a block's matte is rounded less.
+            left = data * (given - now[OWN, OWN]) - laplacian.apply(entries, own, now - now[BLOCK // 2, BLOCK // 2])
             unknown = read(problem.unknown, blocks, part, MARGIN) & inside(problem.unknown, blocks, part, margin=MARGIN)
-            where = unknown.to(device, fine)
+            where = unknown.to(device, dtype)
             laplacian.between(entries, where)
-            here = where[OWN, OWN]
-            residual[..., part] = left * here
-            diagonal[..., part] = (own + data) * here
-            held[..., first - run.start:part.stop - run.start] = entries
-            pixels += int(here.sum())
+            solved = where[OWN, OWN]
+            torch.mul(left, solved, out=own_residual[..., here])
+            torch.mul(own + data, solved, out=own_diagonal[..., here])
+            held[..., here] = entries
+            pixels += int(solved.sum())
             step(part.stop / count)
         weights.append(held)
-    around = [surroundings(blocks, run) for run in runs]
+    around = [surroundings(blocks, run, sizes.run) for run in runs]
     return Tile(blocks, runs, around, weights, diagonal, residual, pixels)
 
 
 def solve(tile: Tile, tolerance: float, delay: int, step: Step) -> Tensor:
-    """Conjugate gradients from 0 until the error's root mean square keeps the tolerance; x [BLOCK, BLOCK, M + 1]. At
-    least `delay` steps are made.
+    """Conjugate gradients from 0 until the error's root mean square keeps the tolerance; x, packed. At least `delay`
+    steps are made.
 
     The tile's residual is used up.
     """
     residual = tile.residual
     found, product, ahead = torch.zeros_like(residual), torch.zeros_like(residual), residual.clone()
+    parts = _parts(tile, product)
     size = ahead_size = _dot(residual, residual)
-    allowed, first, done = tolerance**2 * tile.pixels, 0.0, 0.0
-    steps: list[tuple[float, float]] = []
+    allowed, first, done, steps = tolerance**2 * tile.pixels, 0.0, 0.0, list[tuple[float, float]]()
     for _ in range(MAX_STEPS):
-        for run, around, weights in zip(tile.runs, tile.around, tile.weights, strict=True):
-            product[..., run] = laplacian.apply(weights, tile.diagonal[..., run], with_margin(ahead, around))
+        for part, around in zip(parts, tile.around, strict=True):
+            torch.index_select(ahead, 0, around, out=part.flat)
+            torch.mul(part.diagonal, part.own, out=part.product)
+            for entries, values in part.terms:
+                part.product.addcmul_(entries, values)
             step(done)
         curvature = _dot(product, ahead)
         if not (curvature > 0 and size > 0):  # nothing is left to do
@@ -174,10 +179,40 @@ def solve(tile: Tile, tolerance: float, delay: int, step: Step) -> Tensor:
             done = max(done, min(1.0, math.log(first / estimate) / math.log(first / allowed)))
         size, before = _dot(residual, residual), size
         turn = size / before
-        ahead.mul_(turn).add_(residual)
+        torch.add(residual, ahead, alpha=turn, out=ahead)
         ahead_size = size + turn**2 * ahead_size  # a residual is orthogonal to the directions before it
     log.warning("the refinement was stopped after %d steps, %.1g times as far from the solution as asked for",
                 MAX_STEPS, math.sqrt(estimate / allowed))
+    return found
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A run ready for products with the matrix: views, which would take a fifth of the time if each step made them.
+
+    Args:
+        flat: [(BLOCK + 2 MARGIN)^2 m], what is multiplied, with a margin around each block; all runs share its memory.
+        own: [BLOCK, BLOCK, m], of it, what is the blocks' own.
+        terms: see `laplacian.terms`.
+        diagonal, product: [BLOCK, BLOCK, m], of the tile's packed planes.
+    """
+
+    flat: Tensor
+    own: Tensor
+    terms: list[tuple[Tensor, Tensor]]
+    diagonal: Tensor
+    product: Tensor
+
+
+def _parts(tile: Tile, product: Tensor) -> list[_Part]:
+    """The runs of a tile, whose products are written to the packed plane `product`."""
+    side, found = BLOCK + 2 * MARGIN, []
+    buffer = product.new_empty(max(len(around) for around in tile.around))
+    for run, around, weights in zip(tile.runs, tile.around, tile.weights, strict=True):
+        flat = buffer[:len(around)]
+        plane = flat.view(side, side, -1)
+        found.append(_Part(flat, plane[OWN, OWN], laplacian.terms(weights, plane), squares(tile.diagonal, run),
+                           squares(product, run)))
     return found
 
 
@@ -203,13 +238,13 @@ def _to_come(terms: list[float], half: int) -> float:
 
 def _dot(one: Tensor, other: Tensor) -> float:
     """Summed in pieces, so that the rounding of float32 does not grow with the tile."""
-    pieces = zip(one.view(-1).split(DOT_VALUES), other.view(-1).split(DOT_VALUES), strict=True)
+    pieces = zip(one.split(DOT_VALUES), other.split(DOT_VALUES), strict=True)
     return sum(float(torch.dot(*piece)) for piece in pieces)
 
 
 def add_to(alpha: Tensor, tile: Tile, found: Tensor) -> None:
     """Adds a solution to the matte [H, W] at the tile's unknown pixels."""
     for run in tile.runs:
-        here = tile.diagonal[..., run] > 0
+        here = squares(tile.diagonal, run) > 0
         now = read(alpha, tile.blocks, run).to(found)
-        write(alpha, now + found[..., run], here, tile.blocks, run)
+        write(alpha, now + squares(found, run), here, tile.blocks, run)
