@@ -16,6 +16,7 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 # (benchmarks/parts.py).
 CPU_BAND = 8 * 2**20
 CPU_CHUNK = 16 * 2**20
+CPU_CELLS = 4 * 2**20  # scores of cells, which are all made before the next step on them: these stay in the cache
 
 
 # Reads a rectangle of the net's input: rows (top, bottom) and columns (left, right), in pixels of the padded picture,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from .context import CPU_BAND, CPU_CHUNK
+from .context import CPU_BAND, CPU_CELLS, CPU_CHUNK
 from .plan import MEBI, SIDES, Footprint, Plan
 
 CPU_SIDE = 256
@@ -64,7 +64,7 @@ def _fastest(footprint: Footprint, frames: int) -> Plan:
     if footprint.device != "cpu":
         return footprint.plan(ACCELERATOR_BAND, ACCELERATOR_BAND, SIDES[0], frames)
     if footprint.scope.reach is not None:
-        return footprint.plan(CPU_BAND, CPU_CHUNK, CPU_SIDE, frames)
+        return footprint.plan(CPU_BAND, CPU_CELLS, CPU_SIDE, frames)
     half = footprint.dtype == torch.bfloat16
     queries, least = (CPU_QUERIES_BF16, CPU_CHUNK // 4) if half else (CPU_QUERIES, CPU_CHUNK)
     chunk = min(CPU_MAX_CHUNK, max(least, queries * footprint.places * 4))

@@ -66,16 +66,26 @@ class Preprocessing:
         """
         (top, bottom), (left, right) = rows, columns
         picture, guide = (x[top:bottom, left:right].to(device, torch.float32) for x in (image, trimap))
-        inside = self.channels(picture, guide).to(dtype).permute(2, 0, 1).unsqueeze(0)
+        inside = self._planes(picture, guide).to(dtype).unsqueeze(0)
         missing = bottom - top - picture.shape[0], right - left - picture.shape[1]
         return torch.nn.functional.pad(inside, (0, missing[1], 0, missing[0])) if any(missing) else inside
 
     def channels(self, image: Tensor, trimap: Tensor) -> Tensor:
         """Normalised image [..., 3] and trimap [...] as [..., 4]."""
         mean, std = image.new_tensor(self.mean), image.new_tensor(self.std)
-        if self.unknown is not None:
-            trimap = torch.where((trimap > 0) & (trimap < 1), self.unknown, trimap)
-        return torch.cat([(image - mean) / std, trimap.to(image.dtype).unsqueeze(-1)], dim=-1)
+        return torch.cat([(image - mean) / std, self._guide(trimap).to(image.dtype).unsqueeze(-1)], dim=-1)
+
+    def _planes(self, image: Tensor, trimap: Tensor) -> Tensor:
+        """`channels` of image [H, W, 3] and trimap [H, W] as [4, H, W], in half the time."""
+        mean, std = (image.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        planes = image.new_empty(len(mean) + 1, *trimap.shape)
+        torch.sub(image.permute(2, 0, 1), mean, out=planes[:-1]).div_(std)
+        planes[-1] = self._guide(trimap)
+        return planes
+
+    def _guide(self, trimap: Tensor) -> Tensor:
+        """A trimap with the net's value for unknown."""
+        return trimap if self.unknown is None else torch.where((trimap > 0) & (trimap < 1), self.unknown, trimap)
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str]) -> Preprocessing:
