@@ -17,7 +17,15 @@ from vitmatte import MattingModel, matte
 from vitmatte.inference.decode import decoder_shape
 from vitmatte.inference.frames import Frame, Setting, compute
 from vitmatte.inference.matting import prepare
-from vitmatte.inference.needed import SEEING, distance_to_known, grown, tokens_by_block, touched, whole_windows
+from vitmatte.inference.needed import (
+    SEEING,
+    areas,
+    distance_to_known,
+    grown,
+    tokens_by_block,
+    touched,
+    whole_windows,
+)
 from vitmatte.inference.plan import SIDES, Plan, footprint_of
 from vitmatte.inference.planning import make_plan
 from vitmatte.inference.preprocessing import Preprocessing
@@ -214,17 +222,17 @@ def band(side: int, width: int) -> torch.Tensor:
 @pytest.mark.parametrize(("width", "distance"), [(32, 2), (64, 4), (128, 8), (192, 10)])
 def test_the_distance_to_what_is_known(width, distance):
     """A token on one side of a band of w tokens sees the other side w tokens away."""
-    assert distance_to_known(*known_areas(band(640, width)), 16, 2, 10) == distance
+    assert distance_to_known(areas(band(640, width), 16), 2, 10) == distance
 
 
 def test_distances_at_the_bounds():
     trimap = band(640, 32)
-    assert distance_to_known(*known_areas(trimap), 16, 5, 9) == 5
-    assert distance_to_known(*known_areas(trimap.clamp_max(0.5)), 16, 5, 9) == 9  # no foreground at all
+    assert distance_to_known(areas(trimap, 16), 5, 9) == 5
+    assert distance_to_known(areas(trimap.clamp_max(0.5), 16), 5, 9) == 9  # no foreground at all
     trimap[:16, :16] = 0.5  # an island of less than a twentieth of the unknown tokens
-    assert distance_to_known(*known_areas(trimap), 16, 2, 10) == 2
+    assert distance_to_known(areas(trimap, 16), 2, 10) == 2
     trimap[:96, :96] = 0.5
-    assert distance_to_known(*known_areas(trimap), 16, 2, 10) > 2
+    assert distance_to_known(areas(trimap, 16), 2, 10) > 2
 
 
 def slow_distance(trimap: torch.Tensor, stride: int, least: int, most: int) -> int:
@@ -245,7 +253,7 @@ def slow_distance(trimap: torch.Tensor, stride: int, least: int, most: int) -> i
 def test_distances_are_those_of_the_definition(height, width, seed, kind):
     trimap = scene(height, width, seed, kind)[1]
     trimap[torch.rand(trimap.shape, generator=torch.Generator().manual_seed(seed)) < 0.002] = 1
-    assert distance_to_known(*known_areas(trimap), 16, 1, 7) == slow_distance(trimap, 16, 1, 7)
+    assert distance_to_known(areas(trimap, 16), 1, 7) == slow_distance(trimap, 16, 1, 7)
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..model.vitdet import VitDet
 from ..model.vitmatte import ViTMatte
 from ..padding import Span
+from ..trimap.known import unknown_area
 from .bands import transformer_features
 from .context import Context, Region
 from .decode import decoded_tile, decoder_shape, features_needed
@@ -50,7 +51,7 @@ class Frame:
 
     Args:
         image: [H, W, 3] in 0..1.
-        trimap: [H, W], with exactly 0 and 1 where it is known.
+        trimap: [H, W] in 0..1.
         out: [H, W], float32; only its unknown pixels are written.
         scope: what global blocks attend to.
     """
@@ -63,7 +64,7 @@ class Frame:
     @cached_property
     def unknown(self) -> Tensor:
         """[H, W], bool."""
-        return (self.trimap > 0) & (self.trimap < 1)
+        return unknown_area(self.trimap)
 
 
 class NotFiniteError(RuntimeError):

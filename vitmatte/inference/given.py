@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from ..checks import NO_WEIGHTS, as_device, check_image, check_plane, unequal
-from ..trimap.known import known_areas
 from .decode import decoder_shape, features_needed
 from .model import MattingModel
-from .needed import distance_to_known, tokens_by_block
+from .needed import Areas, areas, distance_to_known, tokens_by_block
 from .scope import EVERYWHERE, Scope, ScopeRule, further
 
 
@@ -33,11 +32,11 @@ def frame_scopes(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[
     scopes, most = [known] * len(trimap), 1
     computed = []
     for i, frame in enumerate(trimap):
-        foreground, background = known_areas(frame)
-        needed = features_needed(model.net.architecture, ~(foreground | background), grid)
-        if not bool(needed.any()):
+        found = areas(frame, 1 << shape.levels)
+        if not bool(found.unknown.any()):
             continue
-        scopes[i] = scope = _frame_scope(rule, foreground, background, grid, 1 << shape.levels)
+        needed = features_needed(model.net.architecture, found.pixels, grid)
+        scopes[i] = scope = _frame_scope(rule, found, grid)
         assert scope.reach is not None
         computed.append(scope)
         most = max(most, int(tokens_by_block(needed, transformer, scope.reach, scope.margin)[0].seen.sum()))
@@ -46,14 +45,12 @@ def frame_scopes(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[
     return scopes, max(scopes, key=lambda scope: scope.reach or 0), most
 
 
-def _frame_scope(
-    rule: ScopeRule, foreground: Tensor, background: Tensor, grid: tuple[int, int], stride: int
-) -> Scope:
-    """The scope of a frame by its known areas [H, W], of `grid` tokens with `stride` pixels a side."""
+def _frame_scope(rule: ScopeRule, found: Areas, grid: tuple[int, int]) -> Scope:
+    """The scope of a frame of `grid` tokens by its areas."""
     scope = rule.widest
     if rule.least is not None and scope.reach is not None:
         least, most = (int(reach / further(grid)) for reach in (rule.least, scope.reach))  # beyond, nothing changes
-        scope = rule.of(distance_to_known(foreground, background, stride, least, most + 1), grid)
+        scope = rule.of(distance_to_known(found, least, most + 1), grid)
     return _within(scope, grid)
 
 

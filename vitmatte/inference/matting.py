@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checks import check_number
 from ..refinement.refine import check_strength
 from ..steps import STEPS, of_frame, part, strips
-from ..trimap.known import known_areas
+from ..trimap.known import settled
 from .frames import Frame, Setting
 from .given import checked_frames, frame_scopes, place_of
 from .model import MattingModel
@@ -161,10 +161,12 @@ def run(
     for i in range(frames):
         if check_interrupt is not None:
             check_interrupt()
-        alpha[i] = settled = _settled(trimap[i % trimap.shape[0]])
-        frame = Frame(image[i % image.shape[0], ..., :3], settled, alpha[i], job.scopes[i % trimap.shape[0]])
+        guide, out = trimap[i % trimap.shape[0]], alpha[i]
+        for rows in strips(len(out)):
+            out[rows] = settled(guide[rows])
+        frame = Frame(image[i % image.shape[0], ..., :3], guide, out, job.scopes[i % trimap.shape[0]])
         if not bool(frame.unknown.any()):
-            known += [i] if settled.min() != settled.max() else []  # a subject may come and go
+            known += [i] if out.min() != out.max() else []  # a subject may come and go
         else:
             waiting.append(frame)
         if waiting and (len(waiting) == setting.plan.frames or i == frames - 1):
@@ -196,13 +198,3 @@ def _nothing_unknown(known: list[int], frames: int) -> str:
     where = "" if frames == 1 else f" in {len(known)} of {frames} frames ({shown})"
     return (f"no unknown area{where}: the matte is the trimap itself. If it is a black and white mask, make a "
             "trimap of it first: make_trimap, the node Trimap from Mask, or --mask where you gave --trimap")
-
-
-def _settled(trimap: Tensor) -> Tensor:
-    """trimap as float32 with what is sure at exactly 0 and 1."""
-    found = torch.empty(trimap.shape, dtype=torch.float32, device=trimap.device)
-    for rows in strips(len(trimap)):  # what lies between stays in a CPU's cache
-        some = trimap[rows].float()
-        foreground, background = known_areas(trimap[rows])
-        found[rows] = torch.where(background, 0.0, torch.where(foreground, 1.0, some))
-    return found

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..model.config import TransformerConfig
 from ..padding import touched
+from ..steps import ROWS, strips
+from ..trimap.known import known_areas
 
 # Of the unknown tokens, the share that must see known ones of either side: an island of unknown far from the subject
 # need not widen the reach of the whole frame.
@@ -61,23 +62,47 @@ def tokens_by_block(
     return found[::-1]
 
 
-def distance_to_known(foreground: Tensor, background: Tensor, stride: int, least: int, most: int) -> int:
+@dataclass(frozen=True)
+class Areas:
+    """What a trimap [H, W] says of its pixels, and which tokens have such pixels.
+
+    Args:
+        pixels: bool [H, W], unknown ones.
+        unknown, foreground, background: bool [rows, columns] of tokens.
+    """
+
+    pixels: Tensor
+    unknown: Tensor
+    foreground: Tensor
+    background: Tensor
+
+
+def areas(trimap: Tensor, stride: int) -> Areas:
+    """The areas of a trimap [H, W] in 0..1, with tokens of `stride` pixels a side."""
+    pixels = torch.empty(trimap.shape, dtype=torch.bool, device=trimap.device)
+    tokens = []
+    for rows in strips(len(trimap), rows=-(-ROWS // stride) * stride):  # what lies between stays in a CPU's cache
+        foreground, background = known_areas(trimap[rows])
+        unknown = torch.logical_or(foreground, background, out=pixels[rows]).logical_not_()
+        tokens.append([touched(area, stride) for area in (unknown, foreground, background)])
+    return Areas(pixels, *map(torch.cat, zip(*tokens, strict=True)))
+
+
+def distance_to_known(found: Areas, least: int, most: int) -> int:
     """How far the unknown tokens of a frame are from what is known on either side, in tokens.
 
     Args:
-        foreground, background: bool [h, w], the known areas; what is neither is unknown.
-        stride: pixels on a token's side.
+        found: of the frame.
         least, most: bounds of the answer.
 
     Returns:
         The least distance, in rows and in columns, within which the share SEEING of the unknown tokens finds a token
         with known foreground and one with known background; `most` where there is none.
     """
-    unknown = touched(~(foreground | background), stride)
-    sides = [grown(touched(area, stride), least) for area in (foreground, background)]
-    total = int(unknown.sum())
+    sides = [grown(area, least) for area in (found.foreground, found.background)]
+    total = int(found.unknown.sum())
     for distance in range(least, most):
-        if int((unknown & sides[0] & sides[1]).sum()) >= SEEING * total:
+        if int((found.unknown & sides[0] & sides[1]).sum()) >= SEEING * total:
             return distance
         sides = [grown(area, 1) for area in sides]
     return most
@@ -85,11 +110,20 @@ def distance_to_known(foreground: Tensor, background: Tensor, stride: int, least
 
 def grown(mask: Tensor, by: int) -> Tensor:
     """bool [H, W], grown by so many tokens in rows and in columns."""
-    if by == 0:
-        return mask
-    x = mask[None, None].float()
-    x = F.max_pool2d(x, (2 * by + 1, 1), stride=1, padding=(by, 0))
-    return F.max_pool2d(x, (1, 2 * by + 1), stride=1, padding=(0, by))[0, 0] > 0
+    for axis in (0, 1):
+        length, done = mask.shape[axis], 0
+        while done < by:  # a mask grown by d, shifted by at most d + 1 to either side, covers all between, edges too
+            shift = min(by - done, done + 1)
+            done += shift
+            common = length - shift
+            if common <= 0:  # whatever is marked is seen from everywhere
+                mask = mask.any(dim=axis, keepdim=True).expand(mask.shape)
+                break
+            wider = mask.clone()
+            wider.narrow(axis, 0, common).logical_or_(mask.narrow(axis, shift, common))
+            wider.narrow(axis, shift, common).logical_or_(mask.narrow(axis, 0, common))
+            mask = wider
+    return mask
 
 
 def whole_windows(mask: Tensor, side: int) -> Tensor:

@@ -111,7 +111,7 @@ class Footprint:
         that an allocator got back in small pieces is of little use for large ones.
         """
         maps, scratch = self._tile(side)
-        frame = self.height * self.width * (4 + 1 + 4)  # trimap, unknown area, matte
+        frame = self.height * self.width * (1 + 4)  # unknown area, matte
         if isinstance(shape := decoder_shape(self.config), UNetShape):  # of one frame at a time
             pixels = self.places * self.config.stride**2
             maps += int(pixels * (STATES * 4 + shape.middle_values * self.dtype.itemsize))

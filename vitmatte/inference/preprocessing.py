@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..padding import SizeContract, Span
+from ..trimap.known import settled
 from ..values import Rule, check_values, is_int, is_number, read_json
 from ..weights.config_file import PREPROCESSOR_NAME
 
@@ -55,7 +56,7 @@ class Preprocessing:
     def region(
         self, image: Tensor, trimap: Tensor, rows: Span, columns: Span, device: torch.device, dtype: torch.dtype
     ) -> Tensor:
-        """A rectangle of `net_input` of image [H, W, 3] and trimap [H, W], without making the rest of it.
+        """A rectangle of `net_input` of image [H, W, 3] and `settled` trimap [H, W], without making the rest of it.
 
         Args:
             rows, columns: (start, stop) in pixels of the padded picture.
@@ -65,7 +66,8 @@ class Preprocessing:
             [1, 4, rows, columns].
         """
         (top, bottom), (left, right) = rows, columns
-        picture, guide = (x[top:bottom, left:right].to(device, torch.float32) for x in (image, trimap))
+        picture = image[top:bottom, left:right].to(device, torch.float32)
+        guide = settled(trimap[top:bottom, left:right]).to(device)
         inside = self._planes(picture, guide).to(dtype).unsqueeze(0)
         missing = bottom - top - picture.shape[0], right - left - picture.shape[1]
         return torch.nn.functional.pad(inside, (0, missing[1], 0, missing[0])) if any(missing) else inside

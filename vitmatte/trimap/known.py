@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checks import TOLERANCE
+from ..steps import strips
 
 UNKNOWN = 0.5
 BAND = 4  # pixels: a mask's edge is about as wide, an unknown area wider
@@ -61,3 +62,17 @@ def doubts(trimap: Tensor) -> list[str]:
 def known_areas(plane: Tensor) -> tuple[Tensor, Tensor]:
     """Where a mask or trimap in 0..1 is (surely foreground, surely background), both bool and of its shape."""
     return plane >= 1 - TOLERANCE, plane <= TOLERANCE
+
+
+def unknown_area(trimap: Tensor) -> Tensor:
+    """Where a trimap [H, W] in 0..1 is neither, bool."""
+    found = torch.empty(trimap.shape, dtype=torch.bool, device=trimap.device)
+    for rows in strips(len(trimap)):  # what lies between stays in a CPU's cache
+        torch.logical_or(*known_areas(trimap[rows]), out=found[rows]).logical_not_()
+    return found
+
+
+def settled(trimap: Tensor) -> Tensor:
+    """A trimap or a part of one in 0..1 as float32, with what is sure at exactly 0 and 1."""
+    foreground, background = known_areas(trimap)
+    return torch.where(background, 0.0, torch.where(foreground, 1.0, trimap.float()))
