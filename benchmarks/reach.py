@@ -29,9 +29,10 @@ from vitmatte.training.data.pictures import find_backgrounds, find_foregrounds
 from vitmatte.training.recipe import Recipe, read_recipe
 from vitmatte.training.validation import AS_IS, SEED, validation_set
 from vitmatte.trimap.make import make_trimap
+from vitmatte.weights.download import locate
 
 from .accuracy import pictures
-from .reach_cost import add_cost
+from .reach_cost import add_cost, without_reach
 
 LEAST = 50  # pixels known on either side, as in benchmarks.accuracy
 SPACING = 420  # pixels from one cut-out of a scene to the next
@@ -90,17 +91,21 @@ def judged(model: MattingModel, samples: Sequence[Sample], setting: Setting) -> 
 def settings(model: MattingModel, reaches: Sequence[int], margins: Sequence[int]) -> dict[str, Setting]:
     """What is compared: exact, grid, local as it comes, with each reach without a margin, and with each margin and the
     first reach. Of a net with an `attention_reach`, grid is local."""
-    transformer = model.net.architecture.transformer
     named: dict[str, Setting] = {"exact": {"strategy": "exact"}}
-    if transformer is None or transformer.attention_reach is None:
-        named |= {"grid": {"strategy": "grid"}, "local": {"strategy": "local"}}
-    else:
+    if _has_reach(model):
         named["local, grid"] = {"strategy": "local"}
+    else:
+        named |= {"grid": {"strategy": "grid"}, "local": {"strategy": "local"}}
     for reach in reaches:
         named[f"local {reach}"] = {"strategy": "local", "reach": reach, "margin": 10**4}
     for margin in margins:
         named[f"local {reaches[0]}, margin {margin}"] = {"strategy": "local", "reach": reaches[0], "margin": margin}
     return named
+
+
+def _has_reach(model: MattingModel) -> bool:
+    transformer = model.net.architecture.transformer
+    return transformer is not None and transformer.attention_reach is not None
 
 
 def table(rows: dict[str, list[Errors]]) -> str:
@@ -125,11 +130,14 @@ def sample_sets(options: argparse.Namespace) -> dict[str, list[Sample]]:
 
 def accuracy(options: argparse.Namespace) -> None:
     model = load_model(options.model)
+    to_all = without_reach(locate(options.model)) if options.all and _has_reach(model) else None
     for name, samples in sample_sets(options).items():
         share = np.mean([(s.trimap == 128).mean() for s in samples])
         print(f"\n{len(samples)} {name}, {share:.0%} unknown; {options.model}\n")
-        print(table({how: judged(model, samples, setting) for how, setting in
-                     settings(model, options.reach, options.margin).items()}), flush=True)
+        rows = {"all": judged(to_all, samples, {"strategy": "exact"})} if to_all else {}
+        for how, setting in settings(model, options.reach, options.margin).items():
+            rows[how] = judged(model, samples, setting)
+        print(table(rows), flush=True)
 
 
 def main() -> None:
@@ -147,6 +155,8 @@ def main() -> None:
     judge.add_argument("--scene-count", type=int, default=6)
     judge.add_argument("--reach", type=int, nargs="*", default=[15, 8, 12, 24])
     judge.add_argument("--margin", type=int, nargs="*", default=[0, 8, 15])
+    judge.add_argument("--all", action="store_true",
+                       help="attention to all, with stretched tables, of a net with an attention_reach too")
     add_cost(commands)
     options = parser.parse_args()
     options.run(options)

@@ -2,7 +2,8 @@
 
 A disc whose edge is unknown, a band of constant width, so that the unknown area grows with the side. Each run is a
 process of its own; times are processor seconds, which other work on the machine changes little; memory is the peak
-above the loaded net. transformers computes attention to all of the same net.
+above the loaded net. `all` is attention to all, with tables stretched to the picture, as exact of a net that learned
+without a reach has it; transformers computes it of any net.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +26,12 @@ from torch.nn import functional as F
 
 from vitmatte import MattingModel, load_model, matte
 from vitmatte.inference.preprocessing import DIVISOR, Preprocessing
+from vitmatte.weights.config_file import CONFIG_NAME
 from vitmatte.weights.released import BUNDLED_FOLDER
 
 from .measure import MEBI, Peak, machine
 
-WAYS = ("local", "exact", "transformers")
+WAYS = ("local", "exact", "all", "transformers")
 GIGA = 10**9
 
 Call = Callable[[torch.Tensor, torch.Tensor], Any]  # image [1, H, W, 3] and trimap [H, W] to a matte
@@ -40,10 +44,21 @@ def disc(side: int, band: float) -> torch.Tensor:
     return torch.where(distance.abs() <= band / 2, 0.5, (distance < 0).float())
 
 
-def ours(net: str, strategy: str) -> Call:
+def without_reach(folder: Path) -> MattingModel:
+    """The model of a folder as if it had learned without an `attention_reach`."""
+    with tempfile.TemporaryDirectory() as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        values["backbone_config"].pop("attention_reach", None)
+        (Path(copy) / CONFIG_NAME).write_text(json.dumps(values), encoding="utf-8")
+        return load_model(copy)
+
+
+def ours(net: str, how: str) -> Call:
     """`matte` without refinement."""
+    strategy = "exact" if how == "all" else how
     if net == "bundled":
-        model = load_model()
+        model = without_reach(BUNDLED_FOLDER) if how == "all" else load_model()
     else:
         from .nets import net_config, random_net
 
@@ -110,7 +125,8 @@ def measured(case: dict[str, Any], runs: int) -> dict[str, Any]:
 def cost(options: argparse.Namespace) -> None:
     """Runs all cases, the small ones first."""
     print("| net | megapixels | unknown | how | processor seconds | MB |\n|---|---:|---:|---|---:|---:|")
-    up_to = {"local": float("inf"), "exact": options.exact_up_to, "transformers": options.transformers_up_to}
+    up_to = {"local": float("inf"), "exact": options.exact_up_to, "all": options.exact_up_to,
+             "transformers": options.transformers_up_to}
     for megapixels in sorted(options.megapixels):
         for net in options.net:
             for how in options.how:
