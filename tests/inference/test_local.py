@@ -279,25 +279,26 @@ def test_small_pictures_take_all_of_the_reach():
     assert [scope.reach for scope in prepare(net, image.new_zeros(1, 512, 544, 3), wider).scopes] == [12]
 
 
-@pytest.mark.parametrize("side", [544, 736, 1600])
-def test_pictures_of_any_size_look_as_far_beyond_a_wide_area(side):
+@pytest.mark.parametrize(("side", "reach"), [(544, 28), (1024, 28), (1040, 17)])  # 34, 64 and 65 tokens
+def test_large_pictures_look_less_far_beyond_a_wide_area(side, reach):
     net = MattingModel(random_net(small_config(attention_reach=31)), Preprocessing())
     trimap = band(side, 176)  # 11 tokens
-    assert [s.reach for s in prepare(net, torch.zeros(1, side, side, 3), trimap).scopes] == [28]
+    assert [s.reach for s in prepare(net, torch.zeros(1, side, side, 3), trimap).scopes] == [reach]
 
 
 def test_strategies():
     plain, own = MODEL.net.architecture, random_net(small_config(attention_reach=2)).architecture
-    assert {scope_of(name, plain).of(9) for name in ("exact", "auto")} == {Scope()}
-    assert scope_of("grid", plain).of(9) == Scope(strided=True)
-    assert scope_of("exact", own).of(0) == Scope(reach=2)  # what `forward` is
+    large = (90, 90)
+    assert {scope_of(name, plain).of(9, large) for name in ("exact", "auto")} == {Scope()}
+    assert scope_of("grid", plain).of(9, large) == Scope(strided=True)
+    assert scope_of("exact", own).of(0, large) == Scope(reach=2)  # what `forward` is
     assert scope_of("grid", own) == scope_of("auto", own) == scope_of("local", own)
-    assert scope_of("auto", own).of(9) == Scope(reach=2, margin=default_margin(2))
-    assert scope_of("auto", own).of(0) == Scope(reach=1, margin=default_margin(1))
-    assert scope_of("local", own, margin=5).of(0) == Scope(reach=1, margin=5)
-    assert {scope_of("local", plain).of(n).reach for n in range(9)} == {3}  # half of its tables' 6 tokens
-    assert {scope_of("local", own, reach=5, margin=0).of(n) for n in range(9)} == {Scope(reach=5, margin=0)}
-    assert scope_of("exact", plain).of_all((90, 90)) == Scope()
+    assert scope_of("auto", own).of(9, large) == Scope(reach=2, margin=default_margin(2))
+    assert scope_of("auto", own).of(0, large) == Scope(reach=1, margin=default_margin(1))
+    assert scope_of("local", own, margin=5).of(0, large) == Scope(reach=1, margin=5)
+    assert {scope_of("local", plain).of(n, large).reach for n in range(9)} == {3}  # half of its tables' 6 tokens
+    assert {scope_of("local", own, reach=5, margin=0).of(n, large) for n in range(9)} == {Scope(reach=5, margin=0)}
+    assert scope_of("exact", plain).of_all(large) == Scope()
     assert scope_of("exact", own).of_all((3, 3)) == scope_of("auto", own).of_all((3, 2)) == EVERYWHERE
     for rule, grid in ((scope_of("exact", own), (3, 4)), (scope_of("auto", own), (3, 4)),
                        (scope_of("local", own, margin=0), (2, 2))):

@@ -11,7 +11,7 @@ from ..checks import NO_WEIGHTS, as_device, check_image, check_plane, unequal
 from .decode import decoder_shape, features_needed
 from .model import MattingModel
 from .needed import Areas, areas, distance_to_known, tokens_by_block
-from .scope import EVERYWHERE, FURTHER, Scope, ScopeRule
+from .scope import EVERYWHERE, Scope, ScopeRule, further
 
 
 def frame_scopes(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[list[Scope], Scope, int | None]:
@@ -28,7 +28,7 @@ def frame_scopes(model: MattingModel, trimap: Tensor, rule: ScopeRule) -> tuple[
     if (common := rule.of_all(grid)) is not None:
         return [common] * len(trimap), common, None
     assert transformer is not None
-    known = _within(rule.of(0), grid)  # of a frame in which nothing is computed
+    known = _within(rule.of(0, grid), grid)  # of a frame in which nothing is computed
     scopes, most = [known] * len(trimap), 1
     computed = []
     for i, frame in enumerate(trimap):
@@ -49,8 +49,8 @@ def _frame_scope(rule: ScopeRule, found: Areas, grid: tuple[int, int]) -> Scope:
     """The scope of a frame of `grid` tokens by its areas."""
     scope = rule.widest
     if rule.least is not None and scope.reach is not None:
-        least, most = (int(reach / FURTHER) for reach in (rule.least, scope.reach))  # beyond, nothing changes
-        scope = rule.of(distance_to_known(found, least, most + 1))
+        least, most = (int(reach / further(grid)) for reach in (rule.least, scope.reach))  # beyond, nothing changes
+        scope = rule.of(distance_to_known(found, least, most + 1), grid)
     return _within(scope, grid)
 
 

@@ -10,12 +10,13 @@ from ..checks import check_choice
 from ..model.config import MattingConfig
 
 Strategy = Literal["exact", "grid", "local", "auto"]
-# Tokens look so many times as far as most of them must to see known ones, and at least the share LEAST of the longest
-# reach, the shortest that the bundled net learned with. Pictures of at most SMALL tokens that the longest reach spans
-# take that: all tokens at once take two thirds of the time of cells. Chosen on validation composites
-# (benchmarks/results/reach.md).
-FURTHER, LEAST = 2.5, 0.4
-SMALL = 1024
+# Tokens look so many times as far as most of them must to see known ones: FURTHER in pictures of at most MEDIUM tokens
+# (a megapixel), FURTHER_IN_LARGE in larger ones, where more is no better and takes longer. They look at least the share
+# LEAST of the longest reach: the shortest that the bundled net learned with. Pictures of at most SMALL tokens that the
+# longest reach spans take that: all tokens at once take two thirds of the time of cells. Chosen on validation
+# composites (benchmarks/results/reach.md).
+FURTHER, FURTHER_IN_LARGE, LEAST = 2.5, 1.5, 0.4
+SMALL, MEDIUM = 1024, 4096
 STRATEGIES: tuple[Strategy, ...] = ("exact", "grid", "local", "auto")
 
 
@@ -53,7 +54,7 @@ class ScopeRule:
     Args:
         widest: the scope of a frame whose unknown area is as wide as can be; the only one where `least` is None.
         least: the reach of a frame whose unknown area is a narrow band, in tokens. Between this and the widest reach, a
-            frame has FURTHER times the reach that its unknown area is wide (see `needed.distance_to_known`).
+            frame has `further` times the reach that its unknown area is wide (see `needed.distance_to_known`).
         margin: as given by the caller; None: `default_margin` of the frame's reach.
     """
 
@@ -61,11 +62,11 @@ class ScopeRule:
     least: int | None = None
     margin: int | None = None
 
-    def of(self, distance: int) -> Scope:
-        """The scope of a frame whose unknown tokens are so many tokens away from known ones."""
+    def of(self, distance: int, grid: tuple[int, int]) -> Scope:
+        """The scope of a frame of a grid (H, W) whose unknown tokens are so many tokens away from known ones."""
         if self.least is None or self.widest.reach is None:
             return self.widest
-        reach = min(self.widest.reach, max(self.least, math.ceil(FURTHER * distance)))
+        reach = min(self.widest.reach, max(self.least, math.ceil(further(grid) * distance)))
         return Scope(reach=reach, margin=default_margin(reach) if self.margin is None else self.margin)
 
     def of_all(self, grid: tuple[int, int]) -> Scope | None:
@@ -75,8 +76,13 @@ class ScopeRule:
         """
         if self.widest.reach is None:
             return self.widest
-        spanning = self.widest if grid[0] * grid[1] <= SMALL else self.of(0)
+        spanning = self.widest if grid[0] * grid[1] <= SMALL else self.of(0, grid)
         return EVERYWHERE if spanning.spans(grid) else None
+
+
+def further(grid: tuple[int, int]) -> float:
+    """How many times as far as its unknown area is wide a frame of a grid (H, W) looks."""
+    return FURTHER if grid[0] * grid[1] <= MEDIUM else FURTHER_IN_LARGE
 
 
 def scope_of(
@@ -89,8 +95,8 @@ def scope_of(
             else exact. For a net with an `attention_reach`, "exact" is its `forward`: all of that reach without a
             margin; and "grid" is "local", which is faster and closer to it.
         architecture: the net's.
-        reach: for "local", in tokens, the same for every frame. None: of a net with an `attention_reach`, FURTHER times
-            as far as the frame's unknown area is wide, from the share LEAST of it to all, and all of it in small
+        reach: for "local", in tokens, the same for every frame. None: of a net with an `attention_reach`, `further`
+            times as far as the frame's unknown area is wide, from the share LEAST of it to all, and all of it in small
             pictures; of others, half of the side that their global blocks' tables were trained on.
         margin: for "local", in tokens; None for `default_margin` of the frame's reach.
 
