@@ -11,11 +11,11 @@ from ..model.config import MattingConfig
 
 Strategy = Literal["exact", "grid", "local", "auto"]
 # Tokens look so many times as far as most of them must to see known ones: FURTHER in pictures of at most MEDIUM tokens
-# (a megapixel), FURTHER_IN_LARGE in larger ones, where more is no better and takes longer. They look at least the share
+# (a megapixel), FURTHER_IN_LARGE in larger ones, where more is worse and takes longer. They look at least the share
 # LEAST of the longest reach: the shortest that the bundled net learned with. Pictures of at most SMALL tokens that the
 # longest reach spans take that: all tokens at once take two thirds of the time of cells. Chosen on validation
 # composites (benchmarks/results/reach.md).
-FURTHER, FURTHER_IN_LARGE, LEAST = 2.5, 1.5, 0.4
+FURTHER, FURTHER_IN_LARGE, LEAST = 2.5, 1.0, 0.4
 SMALL, MEDIUM = 1024, 4096
 STRATEGIES: tuple[Strategy, ...] = ("exact", "grid", "local", "auto")
 
