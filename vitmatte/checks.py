@@ -63,6 +63,15 @@ def as_device(device: torch.device | str | None) -> torch.device | None:
         raise ValueError(f"device is {device!r}: {str(error).splitlines()[0]}") from error
 
 
+def check_can_compute(device: torch.device | str) -> None:
+    """Raises ValueError unless torch can compute on the device here."""
+    try:
+        float(torch.zeros(1, device=device))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}; expected a device of "
+                         "this machine, such as 'cpu'") from error
+
+
 def check_tensor(value: object, name: str) -> None:
     """Raises TypeError unless `value` is a dense tensor, and ValueError for one without values (device "meta")."""
     if not isinstance(value, Tensor):

@@ -9,9 +9,12 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 FAILED = "could not be written"
+MOST_NAMES = 10_000  # of a folder that are looked at for one that may have been meant
 
 
 @contextmanager
@@ -102,7 +105,19 @@ def not_there(path: str | os.PathLike[str], what: str = "folder") -> FileNotFoun
         return FileNotFoundError(f"{path} is a folder; expected a {what}")
     if what == "folder" and os.path.isfile(path):
         return FileNotFoundError(f"{path} is a file; expected a folder")
-    return FileNotFoundError(f"no {what} {path}")
+    return FileNotFoundError(f"no {what} {path}{_near(Path(path))}")
+
+
+def _near(path: Path) -> str:
+    """What may have been meant by a path where there is nothing."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return f": there is no folder {folder}"
+    with suppress(OSError), os.scandir(folder) as entries:
+        names = [entry.name for entry in islice(entries, MOST_NAMES)]
+        if close := get_close_matches(path.name, names, n=1):
+            return f" in {folder}; there is {close[0]}"
+    return f" in {folder}"
 
 
 def _file_above(path: Path) -> Path | None:

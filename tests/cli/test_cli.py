@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -178,7 +179,10 @@ def test_a_mematte_is_a_model_by_its_path(photos, capsys):
     (["cutout", "nothing.jpg", "--mask", "m.png", "-o", "o.png"], 1, "no picture nothing.jpg"),
     (["cutout", PORTRAIT, "--mask", "nothing.png", "-o", "o.png"], 1, "no picture nothing.png"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.jpg"], 1, "has no transparency"),
-    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "greenish"], 1, "no picture greenish"),
+    (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "greenish"], 1,
+     "no picture greenish, for the background; as a colour:"),
+    (["cutout", f"{PORTRAIT}e", "--mask", "m.png", "-o", "o.png"], 1, f"; there is {os.path.basename(PORTRAIT)}"),
+    (["cutout", "none/p.jpg", "--mask", "m.png", "-o", "o.png"], 1, "no picture none/p.jpg: there is no folder"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--background", "#12"], 1, "expected #RRGGBB"),
     (["cutout", PORTRAIT, "--mask", MASK, "-o", "o.png", "--strategy", "exact", "--reach", "6"], 1,
      "are for strategy 'local'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -284,6 +285,11 @@ def test_large_pictures_look_less_far_beyond_a_wide_area(side, reach):
     net = MattingModel(random_net(small_config(attention_reach=31)), Preprocessing())
     trimap = band(side, 176)  # 11 tokens
     assert [s.reach for s in prepare(net, torch.zeros(1, side, side, 3), trimap).scopes] == [reach]
+
+
+def test_a_reach_may_be_a_number_of_numpys():
+    assert scope_of("local", MODEL.net.architecture, reach=np.int64(5), margin=np.int8(0)) == \
+        scope_of("local", MODEL.net.architecture, reach=5, margin=0)
 
 
 def test_strategies():

@@ -232,6 +232,27 @@ def test_a_picture_of_one_colour(kind):
         assert (constant - 0.25).abs().max() <= 1e-6
 
 
+def test_tiles_keep_the_tolerance_where_rounds_converge_slowly():
+    """A fine checkerboard at full strength: a round changes little there though the solution is far."""
+    height, width = 330, 340
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    image = ((rows // 3 + columns // 3) % 2).float()[None, ..., None].repeat(1, 1, 1, 3)
+    distance = ((rows / height - 0.5) ** 2 + (columns / width - 0.5) ** 2).sqrt()
+    noise = torch.randn(height, width, generator=torch.Generator().manual_seed(1))
+    alpha = ((0.35 - distance) * 6 + 0.5 + 0.2 * noise).clamp(0, 1)[None]
+    trimap = torch.full((1, height, width), 0.5)
+    exact = refine_matte(image, alpha.double(), trimap, strength=100, tolerance=1e-6)
+    found = refine_matte(image, alpha, trimap, strength=100, memory_limit=refine.MIN_MEMORY)
+    assert (found - exact).square().mean().sqrt() <= refine.TOLERANCE
+
+
+@pytest.mark.parametrize("tolerance", [0, 1e-200, 2, 1e200])
+def test_tolerances_out_of_range_are_refused(tolerance):
+    image, alpha, trimap = scene(9, 9, 0, "all")
+    with pytest.raises(ValueError, match="tolerance is .*expected a number from 1e-12 to 1"):
+        refine_matte(image, alpha, trimap, tolerance=tolerance)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (3, 3), (1, 50)], ids=str)
 def test_pictures_without_a_window_stay(size):
     image, alpha = torch.rand(1, *size, 3), torch.rand(1, *size)
@@ -313,7 +334,7 @@ def test_a_solution_that_is_not_reached_is_said(monkeypatch, caplog):
     ({"strength": 101.0}, ValueError, "strength is 101.0; expected a number from 0"),
     ({"strength": float("nan")}, ValueError, "strength is nan"),
     ({"strength": "much"}, ValueError, "strength is 'much'"),
-    ({"tolerance": 0}, ValueError, "tolerance is 0; expected a number above 0"),
+    ({"tolerance": 0}, ValueError, "tolerance is 0; expected a number from 1e-12 to 1"),
     ({"memory_limit": 1000}, ValueError, "memory_limit is 1000 bytes; a refinement takes at least 16777216"),
     ({"alpha": torch.rand(1, 5, 6)}, ValueError, "image is 9x8 and alpha 6x5"),
     ({"trimap": torch.rand(1, 5, 6)}, ValueError, "image is 9x8 and trimap 6x5"),

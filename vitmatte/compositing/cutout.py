@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from ..checks import check_choice, check_image, check_picture, check_tensor
+from ..plain import plain_results
 from ..steps import Step, ignore, of_frame, part, strips
 from .blend import SCREENS, Fit, Screen, composite, without_spill
 from .blend import fit as fitted
 from .foreground import estimate_frame
 
 
-@torch.no_grad()
+@plain_results
 def cut_out(
     image: Tensor,
     alpha: Tensor,
@@ -57,7 +58,7 @@ def cut_out(
     return result
 
 
-@torch.no_grad()
+@plain_results
 def replace_background(
     image: Tensor,
     alpha: Tensor,

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_picture
+from ..plain import plain_results
 from ..steps import Step, ignore, of_frame, part, strips
 from .relaxation import neighbour_weights, odd_and_even, update
 
@@ -56,7 +57,7 @@ def estimate_foreground(
 ) -> tuple[Tensor, Tensor]: ...
 
 
-@torch.no_grad()
+@plain_results
 def estimate_foreground(
     image: Tensor,
     alpha: Tensor,

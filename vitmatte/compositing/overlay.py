@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_picture
+from ..plain import plain_results
 from ..steps import of_frame, strips
 from ..trimap.known import known_areas
 
@@ -17,7 +18,7 @@ SUBJECT, UNDECIDED, BEHIND = (0.0, 0.62, 0.45), (0.94, 0.89, 0.26), (0.0, 0.45, 
 STRENGTHS = (0.45, 0.35, 0.6)  # of the tints, in the same order: strands must stay visible under the second
 
 
-@torch.no_grad()
+@plain_results
 def tint(
     image: Tensor,
     trimap: Tensor,

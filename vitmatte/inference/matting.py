@@ -76,8 +76,9 @@ def matte(
 
     Returns:
         [B, H, W] float32 on the image's device: 0..1 where the trimap is unknown, exactly 0 and 1 elsewhere. The same
-            input gives the same bits again; frames computed together differ from single ones by as little. A caller's
-            autocast, default dtype and autograd change nothing.
+            input gives the same bits again. Frames computed together differ from single ones by rounding, refined ones
+            by a small part of the refinement's tolerance. A caller's autocast, default dtype and autograd change
+            nothing.
 
     Raises:
         TypeError: for what is no dense tensor, or no model. ValueError: for shapes, sizes, counts, types or values

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ..checks import as_device, check_choice
+from ..checks import as_device, check_can_compute, check_choice
 from ..model.vitmatte import ViTMatte
 from ..weights.download import locate
 from ..weights.load import load_net
@@ -86,8 +86,5 @@ def device_of(name: str) -> torch.device:
     """The device of that name, or the best there is for "auto"; ValueError unless it can be used."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        float(torch.zeros(1, device=name))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    check_can_compute(name)
     return torch.device(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 from ..checks import check_choice
@@ -106,9 +107,7 @@ def scope_of(
             routes tokens.
     """
     check_choice("strategy", strategy, STRATEGIES)
-    for name, value, low in (("reach", reach, 1), ("margin", margin, 0)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < low):
-            raise ValueError(f"{name} is {value!r}; expected a whole number of tokens, at least {low}")
+    reach, margin = _whole("reach", reach, 1), _whole("margin", margin, 0)
     transformer = architecture.transformer
     if strategy in ("local", "grid") and architecture.routes_tokens:
         raise ValueError(f"strategy is {strategy!r}, but this net is a MEMatte, whose routers look at the whole "
@@ -125,6 +124,15 @@ def scope_of(
     widest = reach or own or max(1, min(transformer.grid) // 2)
     least = max(1, int(LEAST * own)) if own is not None and reach is None else None
     return ScopeRule(Scope(reach=widest, margin=default_margin(widest) if margin is None else margin), least, margin)
+
+
+def _whole(name: str, value: int | None, low: int) -> int | None:
+    """A number of tokens, also of NumPy's; ValueError unless it is whole and at least so many."""
+    if value is None:
+        return None
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{name} is {value!r}; expected a whole number of tokens, at least {low}")
+    return int(value)
 
 
 def default_margin(reach: int) -> int:

@@ -8,19 +8,21 @@ least, where L is the matting Laplacian (`laplacian`) and a the matte given. Whe
 held to more than where it is not. A strength of 0 gives the matte itself.
 
 A tile takes `BLOCK_BYTES` for each block in which a pixel is unknown. What fits is solved at once. A picture with more
-is cut into tiles that overlap, each solved with its surroundings as they are, again and again until a round changes no
-more than the tolerance allows (multiplicative Schwarz), so that the result is the whole picture's.
+is cut into tiles that overlap, each solved with its surroundings as they are, again and again until what further
+rounds would change is within the tolerance (multiplicative Schwarz), so that the result is the whole picture's.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ..checks import as_device, check_number, check_picture
+from ..checks import as_device, check_can_compute, check_number, check_picture
+from ..plain import plain_results
 from ..steps import Step, ignore, of_frame, part, strips
 from ..trimap.known import known_areas
 from .blocks import Blocks, blocks_in, occupied_blocks, rectangles
@@ -31,14 +33,17 @@ log = logging.getLogger(__name__)
 DATA = 0.01  # chosen on composites of validation pictures: benchmarks/results/refine.md
 LEAST = 0.05
 TOLERANCE = 1 / 255  # a step of 8 bits
+MIN_TOLERANCE = 1e-12  # of alpha in float64
+TOLERANCES = f"a number from {MIN_TOLERANCE:g} to 1"
 MAX_STRENGTH = 100.0
 MEMORY = 256 * 2**20
 MIN_MEMORY = 16 * 2**20
 OVERLAP = 2  # blocks
 MAX_ROUNDS = 50
+MOST = 0.95  # of what a round changed, what the next one changes, where it is as much or more
 
 
-@torch.no_grad()
+@plain_results
 def refine_matte(
     image: Tensor,
     alpha: Tensor,
@@ -61,7 +66,7 @@ def refine_matte(
             others.
         strength: 0 for the matte as it is, 1 for what was best on validation composites; up to 100. Twice the strength
             gives the colours twice the weight against the matte.
-        tolerance: root mean square of alpha's error in a tile against the exact solution, above 0. Below 1e-5 the
+        tolerance: root mean square of alpha's error against the exact solution, from 1e-12 to 1. Below 1e-5 the
             rounding of float32 is larger: with alpha in float64 it is computed in float64, where the device has it.
         memory_limit: bytes that may be taken besides the tensors given and the result, at least 16 MiB; None for
             256 MiB. Less is slower, and the same within the tolerance.
@@ -82,12 +87,13 @@ def refine_matte(
         raise ValueError(f"{len(image)} of image, {len(alpha)} of alpha and {len(trimap)} of trimap: expected as many, "
                          "or one of any")
     strength = check_strength("strength", strength)
-    if not check_number("tolerance", tolerance, "a number above 0") > 0:
-        raise ValueError("tolerance is 0; expected a number above 0")
+    if not MIN_TOLERANCE <= check_number("tolerance", tolerance, TOLERANCES) <= 1:
+        raise ValueError(f"tolerance is {tolerance!r:.60}; expected {TOLERANCES}")
     limit = MEMORY if memory_limit is None else check_number("memory_limit", memory_limit, "a number of bytes")
     if limit < MIN_MEMORY:
         raise ValueError(f"memory_limit is {memory_limit} bytes; a refinement takes at least {MIN_MEMORY}")
     where = as_device(device) or image.device
+    check_can_compute(where)
     frames = counts.pop() if counts else 1
     result = torch.empty(frames, *image.shape[1:3], dtype=torch.float32, device=image.device)
     for i in range(frames):
@@ -143,6 +149,7 @@ def _solve_tiles(problem: Problem, alpha: Tensor, memory_limit: int, device: tor
     overlap = OVERLAP if len(tiles) > 1 else 0
     # What is asked for is shared by the tiles, of which each is solved so far, and the rounds, which end there.
     asked = problem.tolerance if len(tiles) == 1 else problem.tolerance / 2
+    before = math.inf
     for number in range(MAX_ROUNDS):
         changed, pixels = 0.0, 0
         for i, rectangle in enumerate(tiles):
@@ -152,8 +159,12 @@ def _solve_tiles(problem: Problem, alpha: Tensor, memory_limit: int, device: tor
             blocks = blocks_in(occupied, rectangle.grown(overlap, *occupied.shape), device)
             by, unknown = _solve_tile(problem, alpha, blocks, kind, sizes, asked, here)
             changed, pixels = changed + by, pixels + unknown
-        if len(tiles) == 1 or changed <= asked**2 * pixels:
+        change = math.sqrt(changed)
+        # What the rounds to come will change falls from round to round as it did last: a geometric series.
+        fall = min(change / before, MOST) if number else MOST
+        if len(tiles) == 1 or change * fall / (1 - fall) <= asked * math.sqrt(pixels):
             return
+        before = change
     log.warning("the tiles of the refinement still differ after %d rounds", MAX_ROUNDS)
 
 

@@ -152,9 +152,10 @@ def _picture_of(background: str) -> Path | None:
         try:
             colour(background)
             return None
-        except ValueError:
+        except ValueError as error:
             if background.startswith("#"):
                 raise
+            raise FileNotFoundError(f"no picture {background}, for the background; as a colour: {error}") from error
     return Path(background)
 
 

@@ -24,6 +24,7 @@ from ..checks import (
     is_load_image_mask,
     unequal,
 )
+from ..plain import plain_results
 from ..steps import Step, ignore, of_frame, part
 from .components import small_areas
 from .distance import within, within_contour
@@ -37,6 +38,7 @@ UNITS: tuple[Unit, ...] = ("pixels", "percent")
 INNER, OUTER = 10.0, 20.0  # pixels
 
 
+@plain_results
 def make_trimap(
     mask: Tensor,
     *,
