@@ -202,3 +202,12 @@ def test_soft_mattes_stay_soft(tmp_path):
     layer.save(tmp_path / "rgba.png")
     for name in ("la.png", "rgba.png"):
         assert torch.allclose(read_mask(Path(tmp_path / name))[0], alpha, atol=0.51 / 255)
+
+
+def test_a_picture_cut_short_is_not_said_to_have_damaged_exif(tmp_path, caplog):
+    path = tmp_path / "half.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 80, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(ValueError, match="half.png cannot be read as a picture"):
+        read_image(path)
+    assert caplog.text == ""

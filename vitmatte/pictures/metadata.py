@@ -59,13 +59,23 @@ def metadata_of(picture: Image, name: str) -> Metadata:
         picture: before it is decoded; Pillow turns a TIFF while it does, and forgets that.
         name: for the warning that EXIF could not be copied.
     """
+    dpi = _dpi(picture)
     try:
         exif, turned = _exif(picture)
     except Exception as error:  # Pillow fails with whatever a damaged block makes it stumble over
-        log.warning("%s: its EXIF cannot be copied and is left out (%.100s)", name, str(error) or type(error).__name__)
+        if _decodes(picture):  # else the picture is damaged, and not its EXIF: its reader says so
+            log.warning("%s: its EXIF cannot be copied and is left out (%.100s)", name,
+                        str(error) or type(error).__name__)
         exif, turned = None, False
-    dpi = _dpi(picture)
     return Metadata(dpi[::-1] if dpi and turned else dpi, exif)
+
+
+def _decodes(picture: Image) -> bool:
+    try:
+        picture.load()
+    except Exception:
+        return False
+    return True
 
 
 def upright_size(picture: Image) -> tuple[int, int]:
