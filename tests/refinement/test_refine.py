@@ -335,6 +335,7 @@ def test_a_solution_that_is_not_reached_is_said(monkeypatch, caplog):
     ({"strength": float("nan")}, ValueError, "strength is nan"),
     ({"strength": "much"}, ValueError, "strength is 'much'"),
     ({"tolerance": 0}, ValueError, "tolerance is 0; expected a number from 1e-12 to 1"),
+    ({"device": "meta"}, ValueError, "device 'meta' cannot be used"),
     ({"memory_limit": 1000}, ValueError, "memory_limit is 1000 bytes; a refinement takes at least 16777216"),
     ({"alpha": torch.rand(1, 5, 6)}, ValueError, "image is 9x8 and alpha 6x5"),
     ({"trimap": torch.rand(1, 5, 6)}, ValueError, "image is 9x8 and trimap 6x5"),
