@@ -147,12 +147,12 @@ def tile_of(problem: Problem, alpha: Tensor, blocks: Blocks, dtype: torch.dtype,
 
 
 def solve(tile: Tile, tolerance: float, delay: int, step: Step) -> Tensor:
-    """Conjugate gradients from 0 until the error's root mean square keeps the tolerance; x, packed. At least `delay`
-    steps are made.
+    """Conjugate gradients from 0 until the error's root mean square keeps the tolerance, after `delay` steps at least.
 
-    The tile's residual is used up.
+    Returns x, packed. The tile's residual is used up.
     """
-    residual = tile.residual
+    residual, kind = tile.residual, torch.finfo(tile.residual.dtype)
+    least = kind.tiny / kind.eps  # sums of squares below lose their digits, and the method its way
     found, product, ahead = torch.zeros_like(residual), torch.zeros_like(residual), residual.clone()
     parts = _parts(tile, product)
     size = ahead_size = _dot(residual, residual)
@@ -165,7 +165,7 @@ def solve(tile: Tile, tolerance: float, delay: int, step: Step) -> Tensor:
                 part.product.addcmul_(entries, values)
             step(done)
         curvature = _dot(product, ahead)
-        if not (curvature > 0 and size > 0):  # nothing is left to do
+        if not (curvature > 0 and size > least):  # nothing is left to do
             return found
         length = size / curvature
         found.add_(ahead, alpha=length)
