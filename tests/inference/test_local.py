@@ -220,6 +220,15 @@ def band(side: int, width: int) -> torch.Tensor:
     return trimap
 
 
+@settings(max_examples=200, deadline=None)
+@given(height=st.integers(1, 60), width=st.integers(1, 60), by=st.integers(0, 70), seed=st.integers(0, 99),
+       share=st.sampled_from([0, 0.001, 0.01, 0.5]))
+def test_a_mask_grows_as_the_definition_says(height, width, by, seed, share):
+    mask = torch.rand(height, width, generator=torch.Generator().manual_seed(seed)) < share
+    pooled = F.max_pool2d(mask[None].float(), 2 * by + 1, stride=1, padding=by)[0] > 0
+    assert grown(mask, by).equal(pooled)
+
+
 @pytest.mark.parametrize(("width", "distance"), [(32, 2), (64, 4), (128, 8), (192, 10)])
 def test_the_distance_to_what_is_known(width, distance):
     """A token on one side of a band of w tokens sees the other side w tokens away."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..trimap.known import known_areas
+from ..trimap import known
 from .metrics import Errors, errors
 from .temporal import Flicker
 
@@ -21,8 +21,7 @@ NAMES = [field.name for field in fields(Errors)]
 
 def unknown_area(trimap: Tensor) -> np.ndarray:
     """[H, W], bool: where a trimap [1, H, W] is unknown."""
-    foreground, background = known_areas(trimap[0])
-    return ~(foreground | background).numpy()
+    return known.unknown_area(trimap[0]).numpy()
 
 
 def judge(found: np.ndarray, true: np.ndarray, trimap: Tensor | None) -> Errors | None:

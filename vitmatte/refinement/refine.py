@@ -93,7 +93,8 @@ def refine_matte(
     if limit < MIN_MEMORY:
         raise ValueError(f"memory_limit is {memory_limit} bytes; a refinement takes at least {MIN_MEMORY}")
     where = as_device(device) or image.device
-    check_can_compute(where)
+    if device is not None:
+        check_can_compute(where)
     frames = counts.pop() if counts else 1
     result = torch.empty(frames, *image.shape[1:3], dtype=torch.float32, device=image.device)
     for i in range(frames):
