@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from attentions import GRIDS, random_attention
@@ -9,14 +11,13 @@ from nets import assert_close, random_input, random_net, small_config
 from rounding import ALPHA, attention_bound
 
 from vitmatte import VitMatteConfig, VitMatteForImageMatting
-from vitmatte.inference.attention import attention, query_blocks
+from vitmatte.inference.attention import LOWEST_SCORE, attend, attention, query_blocks
 from vitmatte.inference.bands import transformer_features
 from vitmatte.inference.context import Context
 from vitmatte.model.attention import RelativePositions, attention_probabilities
 from vitmatte.model.block import drop_path
 
 pytestmark = pytest.mark.numbers
-
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
@@ -57,6 +58,24 @@ def test_any_chunk_gives_the_same(grid, chunk_bytes, with_relative):
     place = torch.randperm(grid[0] * grid[1])[: 1 + grid[0] * grid[1] // 2].sort().values
     some = attention(queries[:, place], keys, values, tables, grid, place=place, context=context)
     assert_close(some.double(), expected[:, place], bound[:, place])
+
+
+@torch.inference_mode()
+def test_weights_are_no_denormal_numbers():
+    """Processors compute many times slower with them; what takes their place is too small to be seen."""
+    queries, keys, values = torch.randn(3, 2, 64, 16).unbind()
+    queries *= 25
+    scores = queries.double() @ keys.double().transpose(1, 2) / 4
+    beyond = torch.rand(2, 64, 64) < 0.1  # as keys out of reach
+    bias = torch.zeros(2, 64, 64).masked_fill_(beyond, float("-inf"))
+    expected = scores.masked_fill(beyond, float("-inf")).softmax(-1)
+    tiny = torch.finfo(torch.float32).tiny
+    assert ((expected > 0) & (expected < tiny)).sum() > 100
+    found = attend(queries, keys, values, bias, None)  # the bias becomes the weights
+    assert not ((bias != 0) & (bias < tiny)).any()
+    largest = values.abs().max()
+    bound = attention_bound(queries, keys, largest.expand(values.shape), None) + 64 * math.exp(-LOWEST_SCORE) * largest
+    assert_close(found.double(), expected @ values.double(), bound)
 
 
 @pytest.mark.parametrize(("grid", "most"), [((4, 5), 1), ((4, 5), 4), ((4, 5), 5), ((4, 5), 12), ((4, 5), 99)])

@@ -171,6 +171,27 @@ def test_auto_precision_takes_the_faster(recipe, monkeypatch, caplog, fp32, bf16
         choose_precision(dataclasses.replace(recipe, precision="fp16"), net, torch.device("cpu"))
 
 
+COUNT = """
+import sys, torch
+from vitmatte.cli.main import main
+from vitmatte.training import loop
+def kept():
+    return int((torch.full((2**20,), 2.0**-126) / 2 != 0).sum())
+loop.train = lambda *args, **how: print(kept())
+torch.set_flush_denormal("already" in sys.argv)
+main(["train", sys.argv[1]])
+print(float(torch.full((1,), 2.0**-126) / 2) == 0)
+"""
+
+
+@pytest.mark.parametrize("before", ["", "already"])
+def test_denormal_numbers_are_zero_while_it_trains(folder, before):
+    """On every thread that computes; the caller's own choice stays as it was."""
+    told = subprocess.run([sys.executable, "-c", COUNT, folder / "recipe.json", before], cwd=ROOT, check=True,
+                          capture_output=True, text=True).stdout
+    assert told.split() == ["0", str(bool(before))]
+
+
 def test_measuring_leaves_the_net_as_it_is():
     net = ViTMatte(small_config().architecture())
     before = {name: value.clone() for name, value in net.state_dict().items()}

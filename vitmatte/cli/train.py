@@ -18,8 +18,10 @@ def register(commands: Any) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     from ..training.loop import train
+    from ..training.precision import denormals_flushed
     from ..training.recipe import read_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    train(read_recipe(options.recipe), stop_after=options.steps)
+    with denormals_flushed():
+        train(read_recipe(options.recipe), stop_after=options.steps)
     return 0

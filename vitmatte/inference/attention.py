@@ -85,6 +85,11 @@ FUSED_QUERIES = 768
 # Below that, chunks of scores of this size stay in the cache between the three steps on them.
 CACHED_SCORES = 2 * 2**20
 MIN_QUERIES = 256  # unless that would leave the products too few rows
+# Scores further below a query's largest than this count as so much below it. All such keys together weigh less than
+# N e^-64 = N 1.6e-28 of the result, which float32 cannot show. Lower ones would become denormal numbers (below
+# 1.2e-38 = e^-87), with which processors compute many times slower: with one weight in 64 of that kind, the attention
+# took twice its time (benchmarks/attention.py).
+LOWEST_SCORE = 64.0
 
 
 def query_blocks(grid: tuple[int, int], most: int) -> Iterator[tuple[int, int, int, int]]:
@@ -202,11 +207,17 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, products
         half = products[:bias.numel()].view(bias.shape)
         torch.bmm(queries, keys.transpose(1, 2), out=half)
         bias.add_(half, alpha=scale)
-        torch.softmax(bias, dim=-1, out=bias)
+        _softmax(bias)
         return torch.bmm(half.copy_(bias), values)
     if bias.device.type != "cpu" or queries.shape[1] >= FUSED_QUERIES:
         return F.scaled_dot_product_attention(queries[None], keys[None], values[None], attn_mask=bias[None])[0]
     # The products add to the bias in place, and the chunk stays in the cache between the three steps.
     bias.baddbmm_(queries * scale, keys.transpose(1, 2))
-    torch.softmax(bias, dim=-1, out=bias)
+    _softmax(bias)
     return torch.bmm(bias, values)
+
+
+def _softmax(scores: Tensor) -> None:
+    """The softmax of scores [G, M, N] over the keys, in place and without denormal numbers."""
+    torch.maximum(scores, scores.amax(dim=-1, keepdim=True).sub_(LOWEST_SCORE), out=scores)
+    torch.softmax(scores, dim=-1, out=scores)
