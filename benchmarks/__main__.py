@@ -18,6 +18,13 @@ from typing import Any
 
 import torch
 
+from vitmatte.inference.context import PRECISIONS
+from vitmatte.inference.decode import decoder_shape, features_needed
+from vitmatte.inference.macs import transformer_macs
+from vitmatte.inference.plan import Footprint
+from vitmatte.inference.planning import make_plan
+from vitmatte.inference.tiles import cover
+
 from .case import ring
 from .measure import free
 from .nets import HEADS, make_weights, net_config
@@ -67,7 +74,7 @@ def compare(case: dict[str, Any], repeats: int, weights: Path, memory: int) -> d
                               for key in ("seconds", "peak_bytes", "product_rate")}
             entry["machine"] = good[0]["machine"]
     if "ours" in entry:
-        entry["share_of_product_rate"] = work(case) / entry["ours"]["seconds"] / entry["ours"]["product_rate"]
+        entry["share_of_product_rate"] = macs(case) / entry["ours"]["seconds"] / entry["ours"]["product_rate"]
     if impossible:
         entry["transformers_error"] = f"cannot: its scores alone take {scores_bytes(case) / 2**30:.0f} GB"
     elif results["transformers"] and "transformers" not in entry:
@@ -75,22 +82,17 @@ def compare(case: dict[str, Any], repeats: int, weights: Path, memory: int) -> d
     return entry
 
 
-def work(case: dict[str, Any]) -> int:
+def macs(case: dict[str, Any]) -> int:
     """Multiply-adds that our inference does for a case."""
-    from vitmatte.inference.decode import decoder_shape
-    from vitmatte.inference.macs import transformer_work
-    from vitmatte.inference.plan import Footprint
-    from vitmatte.inference.planning import make_plan
-    from vitmatte.inference.tiles import cover, features_seen
-
-    config = net_config(case["model"])
+    config = net_config(case["model"]).architecture()
+    assert config.transformer is not None
     side, shape = case["side"], decoder_shape(config)
-    plan = make_plan(Footprint(config, side, side, device=case["device"]))
+    footprint = Footprint(config, side, side, PRECISIONS[case["precision"]], torch.device(case["device"]).type)
     unknown = ring(side, case["share"])[0] == 0.5
-    tiles = cover(unknown.numpy(), shape, side, side, plan.sides)
-    tokens = (side // 16, side // 16)
-    needed = int(features_seen(unknown, tokens, shape.levels).sum())
-    return transformer_work(config.vitdet, tokens, needed, False) + sum(shape.work(tile) for tile in tiles)
+    tiles = cover(unknown.numpy(), shape, *footprint.padded, make_plan(footprint).sides)
+    needed = int(features_needed(config, unknown, footprint.grid).sum())
+    backbone = transformer_macs(config.transformer, footprint.grid, needed, False)
+    return backbone + sum(shape.macs(tile) for tile in tiles)
 
 
 def row(entry: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@
 FOLDER as in benchmarks.foreground; without it the pack's own pictures. Besides photographs, all of them unknown
 throughout: pictures made to be hard (plain white, black and red, checks and stripes of one pixel, noise over the whole
 range that `matte` takes). Nets: the bundled one, and random ones of the released sizes, whose weights are a pessimistic
-case: trained ones are smaller. Computed in float32, so that what would overflow is seen.
+case: trained ones are smaller. Computed in float32, so that what would overflow is seen. Relative terms are twice the
+largest of either axis, as inference watches them.
 """
 
 from __future__ import annotations
@@ -13,23 +14,28 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from vitmatte.weights.checkpoint import fold_batch_norm
 
-from vitmatte import VitMatteForImageMatting, load_model, matte
+from vitmatte import load_model, matte
 from vitmatte.inference.preprocessing import Preprocessing
-from vitmatte.model import block
-from vitmatte.model.block import VitDetLayer
+from vitmatte.model.attention import stretched_table, trained_table
+from vitmatte.model.block import VitDetAttention, VitDetLayer
+from vitmatte.model.vitmatte import ViTMatte, plain_copy
 from vitmatte.pictures.reading import pictures_in, read_image
 
 from .nets import net_config, random_net
 
 ROOT = Path(__file__).parents[1]
 LARGEST = torch.finfo(torch.float16).max
+
+
+def overshot(picture: Tensor) -> Tensor:
+    """A picture in 0..1 spread over what `matte` takes, which ends before -1 and 2."""
+    return (picture - 0.5) * 2.999 + 0.5
 
 
 def hard(side: int) -> dict[str, Tensor]:
@@ -41,7 +47,7 @@ def hard(side: int) -> dict[str, Tensor]:
     red = torch.zeros(1, side, side, 3)
     red[..., 0] = 1
     return {"white": torch.ones_like(noise), "black": torch.zeros_like(noise), "red": red, "checks": checks,
-            "stripes": stripes, "noise": noise, "noise -1..2": noise * 3 - 1, "checks -1..2": checks * 3 - 1}
+            "stripes": stripes, "noise": noise, "noise -1..2": overshot(noise), "checks -1..2": overshot(checks)}
 
 
 def photographs(folder: Path, count: int, side: int) -> Iterator[tuple[str, Tensor]]:
@@ -56,24 +62,34 @@ def photographs(folder: Path, count: int, side: int) -> Iterator[tuple[str, Tens
 class Largest:
     """The largest magnitudes of a net's values, by kind of layer, and the picture they came with."""
 
-    def __init__(self, net: VitMatteForImageMatting) -> None:
+    def __init__(self, net: ViTMatte) -> None:
         self.found: dict[str, tuple[float, str]] = defaultdict(lambda: (0.0, ""))
         self.picture = ""
         for name, module in net.named_modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm, VitDetLayer)):
-                module.register_forward_hook(lambda _, __, out, name=name: self.note(kind_of(name), out))
-        self.attention = block.attention
+                module.register_forward_hook(partial(self.note_output, kind_of(name)))
+            elif isinstance(module, VitDetAttention):
+                module.register_forward_pre_hook(self.note_scores)
 
     def note(self, kind: str, values: Tensor) -> None:
         """Keeps the largest."""
         self.found[kind] = max(self.found[kind], (float(values.abs().max()), self.picture))
 
-    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, relative: Any, *rest: Any, **how: Any) -> Tensor:
-        """`attention`, with its scores looked at."""
-        self.note("attention: products", queries @ keys.transpose(1, 2) * queries.shape[-1] ** -0.5)
-        if relative is not None:
-            self.note("attention: relative terms", 2 * (queries @ relative._by_offset()))
-        return self.attention(queries, keys, values, relative, *rest, **how)
+    def note_output(self, kind: str, module: nn.Module, given: tuple[Tensor, ...], found: Tensor) -> None:
+        """A hook of layers: looks at what they give."""
+        self.note(kind, found)
+
+    def note_scores(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        """A hook of attention to tokens [B, H, W, C]: looks at the two parts of its scores."""
+        assert isinstance(layer, VitDetAttention)
+        size = (layer.window, layer.window) if layer.window else (given[0].shape[1], given[0].shape[2])
+        queries, keys, _ = layer.split(given[0], size)
+        self.note("attention: products", queries @ keys.transpose(1, 2) * layer.dim**-0.5)
+        if layer.relative:
+            for table, length in zip((layer.rel_pos_h, layer.rel_pos_w), size, strict=True):
+                reach = layer.reach
+                fitted = stretched_table(table, length) if reach is None else trained_table(table, reach + 1)
+                self.note("attention: relative terms", 2 * (queries @ fitted.t()))
 
 
 def kind_of(name: str) -> str:
@@ -86,24 +102,17 @@ def kind_of(name: str) -> str:
 
 
 @torch.inference_mode()
-def measure(net: VitMatteForImageMatting, pictures: list[tuple[str, Tensor]]) -> Largest:
+def measure(net: ViTMatte, pictures: list[tuple[str, Tensor]]) -> Largest:
     """The largest values over the pictures, unknown throughout."""
     largest = Largest(net)
-    block.attention = largest.attend
-    try:
-        for largest.picture, image in pictures:
-            net(Preprocessing().net_input(image, torch.full(image.shape[:3], 0.5)))
-    finally:
-        block.attention = largest.attention
+    for largest.picture, image in pictures:
+        net(Preprocessing().net_input(image, torch.full(image.shape[:3], 0.5)))
     return largest
 
 
-def random_folded(size: str) -> VitMatteForImageMatting:
-    """A random net of a released size, folded as `load_model` does."""
-    config = net_config(size)
-    net = VitMatteForImageMatting(config, folded=True, device="meta")
-    net.load_state_dict(fold_batch_norm(random_net(config).state_dict(), config), assign=True)
-    return net.eval()
+def random_folded(size: str) -> ViTMatte:
+    """A random net of a released size, of the kind that `load_model` makes: folded, its blocks called as modules."""
+    return plain_copy(random_net(net_config(size)), device="cpu", dtype=torch.float32)
 
 
 def differences(pictures: list[tuple[str, Tensor]]) -> str:

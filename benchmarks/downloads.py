@@ -19,6 +19,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 NAME, REVISION, WEIGHTS = "vitmatte-benchmark", "a" * 40, "model.safetensors"
@@ -109,7 +110,7 @@ def fetch(client: str, folder: Path, flag: Path, sha256: str, size: int) -> None
         return
 
     class Bar(tqdm):
-        def __init__(self, *args: object, **kwargs: object) -> None:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
             super().__init__(*args, **kwargs)
 
@@ -119,7 +120,7 @@ def fetch(client: str, folder: Path, flag: Path, sha256: str, size: int) -> None
 
     import inspect
 
-    how = {"tqdm_class": Bar} if "tqdm_class" in inspect.signature(hf_hub_download).parameters else {}
+    how: dict[str, Any] = {"tqdm_class": Bar} if "tqdm_class" in inspect.signature(hf_hub_download).parameters else {}
     hf_hub_download(f"hustvl/{NAME}", WEIGHTS, revision=REVISION, local_dir=folder, **how)
 
 

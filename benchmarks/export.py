@@ -32,7 +32,7 @@ def one(weights: str, onnx: str, height: int, width: int, by: str, keep: str) ->
     if by == "matte":
         model = load_model(weights)
         small = {name: x[:, :64, :64] for name, x in inputs.items()}
-        matte(model, **small, refine=0)
+        matte(model, small["image"], small["trimap"], refine=0)
     else:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -44,7 +44,7 @@ def one(weights: str, onnx: str, height: int, width: int, by: str, keep: str) ->
         run({name: x[:, :64, :64].contiguous() for name, x in inputs.items()})
     with Peak("cpu") as peak:
         start = time.perf_counter()
-        found = matte(model, **inputs, refine=0) if by == "matte" else run(inputs)
+        found = matte(model, image, inputs["trimap"], refine=0) if by == "matte" else run(inputs)
         seconds = time.perf_counter() - start
     torch.save(found, keep)
     return {"seconds": seconds, "peak": peak.bytes}

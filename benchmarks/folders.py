@@ -124,9 +124,10 @@ def folder_run(folder: Path, way: str, options: list[str]) -> dict[str, object]:
     command = [sys.executable, "-m", "vitmatte", "cutout", str(folder / "photos"), "--mask", str(folder / "masks"),
                "-o", str(out / "cut"), "--alpha", str(out / "alpha"), "--manifest", str(out / "record"),
                "--inner", "3", "--outer", "5", *options]
-    more = {"in turn": [["--threads", "0"]], "overlapped": [[]], "ray": [["--engine", "ray", "--workers", "2"]],
-            "four parts": [["--chunk", f"{k}/4"] for k in range(1, 5)]}[way]
-    found: dict[str, object] = dict(measured(*([*command, *words] for words in more)))
+    arguments: dict[str, list[list[str]]] = {
+        "in turn": [["--threads", "0"]], "overlapped": [[]], "ray": [["--engine", "ray", "--workers", "2"]],
+        "four parts": [["--chunk", f"{k}/4"] for k in range(1, 5)]}
+    found: dict[str, object] = dict(measured(*([*command, *words] for words in arguments[way])))
     parts = ended(out / "record")
     return {**found, "done": sum(part["done"] for part in parts), "bytes": digest(out / "cut", out / "alpha"),
             "net_share": [part.get("net_share") for part in parts],

@@ -14,6 +14,7 @@ import argparse
 import csv
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -39,7 +40,7 @@ def estimate(method: str, image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return image
 
 
-def composites(data: Path):
+def composites(data: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(image, alpha, foreground) of each val cut-out over a val photograph."""
     with (data / "index.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "val"]
@@ -91,7 +92,8 @@ def measure(method: str, side: int, soft: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--measure", nargs=2, metavar=("METHOD", "SOFT"), help=argparse.SUPPRESS)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitmatte import cut_out, load_model, make_trimap, matte
-from vitmatte.pictures.formats import COMPRESSIONS
+from vitmatte.pictures.formats import COMPRESSIONS, Bits
 from vitmatte.pictures.reading import read_mask, read_photograph
 from vitmatte.pictures.writing import write_image, write_matte
 
@@ -28,9 +28,10 @@ ROOT = Path(__file__).parents[1] / "pictures"
 GRAIN = 1 / 255
 SMALL = ("1", "3", "6", "9")  # of zlib's levels, those that are measured; the others are between them
 # Suffix, bits and what is written; the first of the compressions is what is written without a word.
-CASES = [(".png", 8, "cut-out"), (".png", 16, "cut-out"), (".png", 16, "matte"), (".tif", 8, "cut-out"),
-         (".tif", 16, "cut-out"), (".tif", 16, "matte"), (".webp", 8, "cut-out"), (".exr", "half", "cut-out"),
-         (".exr", "float", "cut-out"), (".exr", "half", "matte")]
+CASES: list[tuple[str, Bits, str]] = [
+    (".png", 8, "cut-out"), (".png", 16, "cut-out"), (".png", 16, "matte"), (".tif", 8, "cut-out"),
+    (".tif", 16, "cut-out"), (".tif", 16, "matte"), (".webp", 8, "cut-out"), (".exr", "half", "cut-out"),
+    (".exr", "float", "cut-out"), (".exr", "half", "matte")]
 
 
 def subject(photo: Path, mask: Path, side: int) -> Tensor:
@@ -47,7 +48,7 @@ def subject(photo: Path, mask: Path, side: int) -> Tensor:
 
 
 def measured(
-    picture: Tensor, suffix: str, bits: object, what: str, compression: str, repeats: int
+    picture: Tensor, suffix: str, bits: Bits, what: str, compression: str, repeats: int
 ) -> tuple[float, float, int]:
     """(seconds by the clock, seconds of processors, bytes)."""
     took, busy = [], []

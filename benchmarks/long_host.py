@@ -54,8 +54,9 @@ class Host:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.log = base / "log.txt"
-        command = [root / "venv" / "bin" / "python", "main.py", "--cpu", "--port", str(self.port), "--base-directory",
-                   base, "--disable-auto-launch", "--disable-api-nodes", "--database-url", "sqlite:///:memory:"]
+        command: list[str | Path] = [
+            root / "venv" / "bin" / "python", "main.py", "--cpu", "--port", str(self.port), "--base-directory", base,
+            "--disable-auto-launch", "--disable-api-nodes", "--database-url", "sqlite:///:memory:"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=root / "ComfyUI", stdout=log, stderr=subprocess.STDOUT,
                                             env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"})

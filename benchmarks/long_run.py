@@ -20,6 +20,7 @@ import torch
 
 from vitmatte import cut_out, load_model, make_trimap, matte, replace_background
 from vitmatte.inference.planning import MemoryLimitError
+from vitmatte.inference.scope import Strategy
 
 from .long_host import through_comfyui
 from .measure import MEBI, machine
@@ -40,7 +41,7 @@ def steps(draw: random.Random, sizes: list[tuple[int, int]]) -> list[Callable[[]
     """What is done in turn; each gives the number of frames it made."""
     model = load_model()
 
-    def one(strategy: str = "exact", limit: int | None = None) -> int:
+    def one(strategy: Strategy = "exact", limit: int | None = None) -> int:
         image, mask = picture(draw, 1, sizes)
         trimap = make_trimap(mask, inner=draw.uniform(1, 12), outer=draw.uniform(1, 12), strands=draw.choice((0, 4)),
                              image=image)

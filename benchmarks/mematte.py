@@ -48,8 +48,8 @@ def case(side: int, unknown: float, routed: float | None) -> dict[str, Any]:
     """One matte: seconds of the process, seconds by the clock, and bytes."""
     counts: list[float] = []
 
-    def largest(router: Router, margins: Tensor) -> Tensor:
-        kept = min(router.limit, max(1, round((routed or 0) * margins[0].numel())))
+    def largest(self: Router, margins: Tensor) -> Tensor:
+        kept = min(self.limit, max(1, round((routed or 0) * margins[0].numel())))
         counts.append(kept / margins[0].numel())
         return margins >= margins.flatten(1).topk(kept).values[:, -1, None, None]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -46,11 +47,12 @@ def main() -> None:
     methods: dict[str, Callable[[], object]] = {}
     for name, path in (other.split("=", 1) for other in [*options.others, "vitmatte-tiny=vitmatte-tiny"]):
         model = load_model(path)
-        methods[f"{name}, refine 0"] = lambda m=model: matte(m, image, trimap, refine=0)
+        methods[f"{name}, refine 0"] = partial(matte, model, image, trimap, refine=0)
         if model.net.architecture.refine:
-            methods[name] = lambda m=model: matte(m, image, trimap)
-    small = MattingModel(VitMatteForImageMatting(VitMatteConfig(), folded=True).eval(), Preprocessing())
-    methods["vitmatte-small (random weights)"] = lambda: matte(small, image, trimap)
+            methods[name] = partial(matte, model, image, trimap)
+    net = VitMatteForImageMatting(VitMatteConfig()).eval()
+    net.fold()
+    methods["vitmatte-small (random weights)"] = partial(matte, MattingModel(net, Preprocessing()), image, trimap)
 
     def knn() -> object:
         import pymatting
@@ -69,8 +71,8 @@ def main() -> None:
     unknown = float(((trimap > 0) & (trimap < 1)).float().mean())
     print(f"{options.side}x{options.side}, {unknown:.0%} unknown; {machine('cpu')}; medians of {options.rounds}")
     print("| method | processor seconds per megapixel | ratio |\n|---|---:|---:|")
-    for name, spent in times.items():
-        print(f"| {name} | {np.median(spent) / megapixels:.2f} | {np.median(spent) / first:.2f} |")
+    for name, found in times.items():
+        print(f"| {name} | {np.median(found) / megapixels:.2f} | {np.median(found) / first:.2f} |")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ HEADS = {"S": 6, "B": 12}  # of 64 channels each
 def net_config(model: str) -> VitMatteConfig:
     """The configuration of a released size."""
     width = 64 * HEADS[model]
-    backbone = replace(VitMatteConfig().vitdet, hidden_size=width, num_attention_heads=HEADS[model])
+    base = VitMatteConfig().vitdet
+    assert base is not None
+    backbone = replace(base, hidden_size=width, num_attention_heads=HEADS[model])
     return VitMatteConfig(backbone_config=backbone, hidden_size=width)
 
 

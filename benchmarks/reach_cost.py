@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from vitmatte import MattingModel, load_model, matte
 from vitmatte.inference.preprocessing import DIVISOR, Preprocessing
+from vitmatte.inference.scope import Strategy
 from vitmatte.weights.config_file import CONFIG_NAME
 from vitmatte.weights.released import BUNDLED_FOLDER
 
@@ -54,9 +55,9 @@ def without_reach(folder: Path) -> MattingModel:
         return load_model(copy)
 
 
-def ours(net: str, how: str) -> Call:
+def ours(net: str, how: Strategy | Literal["all"]) -> Call:
     """`matte` without refinement."""
-    strategy = "exact" if how == "all" else how
+    strategy: Strategy = "exact" if how == "all" else how
     if net == "bundled":
         model = without_reach(BUNDLED_FOLDER) if how == "all" else load_model()
     else:

@@ -3,7 +3,7 @@ over time; carrying one mask; and the share of time.
 
     python -m benchmarks.steady clips --data DIR [--cache DIR] [--strength 0.8] [--ahead 2] [--strip FILE]
     python -m benchmarks.steady carry --data DIR [--cache DIR] [--frames 24] [--sizes 480x360] [--only CLIP ...]
-    python -m benchmarks.steady time [--sizes 1280x720 1920x1080]
+    python -m benchmarks.steady time --data DIR [--sizes 1280x720 1920x1080]
 
 DIR holds pictures with an index.csv (columns file, kind, split). The masks flicker by about two pixels, anew in each
 frame. The naive filters are an exponential mean over time (0.6 of the past) and the median of three frames; both leave

@@ -74,7 +74,8 @@ def missed(data: Path) -> None:
     for i, row in enumerate(row for row in rows if row["kind"] == "hair_fur_predicted"):
         pixels = torch.from_numpy(np.asarray(Image.open(data / row["file"]).convert("RGBA"), np.float32) / 255)[None]
         alpha, share = pixels[..., 3], pixels[..., 3:]
-        behind = Image.open(data / photographs[i % len(photographs)]).convert("RGB").resize(alpha.shape[:0:-1])
+        size = alpha.shape[2], alpha.shape[1]
+        behind = Image.open(data / photographs[i % len(photographs)]).convert("RGB").resize(size)
         image = share * pixels[..., :3] + (1 - share) * torch.from_numpy(np.asarray(behind, np.float32) / 255)
         mask = within(~within(alpha <= 0.5, 4), 4)
         if not mask.any():
@@ -97,7 +98,8 @@ def missed(data: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", type=Path)

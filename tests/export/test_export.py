@@ -19,7 +19,7 @@ from vitmatte.export import onnx
 from vitmatte.export import program as export
 from vitmatte.export.onnx import onnx_runner
 from vitmatte.export.program import save_program
-from vitmatte.export.subject import Subject
+from vitmatte.export.subject import MOST_APART, Subject
 from vitmatte.export.traceable import TraceableMatte, TraceableNet, _cubic, _triangle, resampling
 from vitmatte.inference.preprocessing import HUB_MEAN, HUB_STD, Preprocessing
 
@@ -138,6 +138,9 @@ def test_program_to_a_file_and_back(tmp_path):
     {}, {"qkv_bias": False}, {"use_relative_position_embeddings": False}, {"use_absolute_position_embeddings": False},
     {"window_size": 0}, {"window_size": 5}, {"image_size": [64, 128]}, {"hidden_act": "quick_gelu"},
     {"out_features": ["stage3"]},
+    {"attention_reach": 2},
+    {"attention_reach": 2, "image_size": 48, "use_relative_position_embeddings": False},
+    {"attention_reach": 7, "image_size": 48},
 ], ids=str)
 def test_what_is_traced_is_the_net(changes):
     net = random_net(small_config(**changes))
@@ -155,6 +158,15 @@ def test_what_is_traced_is_matte(preprocessing):
         with torch.no_grad():
             found = TraceableMatte(net, preprocessing)(**picture(*size))
         assert_close(found, matte(MattingModel(net, preprocessing), **picture(*size)), ALPHA)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_what_is_traced_is_the_bundled_model(dtype):
+    model, inputs = load_model(dtype=dtype), picture(1, 70, 600)  # tokens out of reach of each other
+    with torch.no_grad():
+        found = TraceableMatte(model.net, model.preprocessing)(**inputs)
+    most = ALPHA if dtype == torch.float32 else MOST_APART[dtype]
+    assert_close(found, matte(load_model(), **inputs, strategy="exact", refine=0), most)
 
 
 @pytest.mark.numbers

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from make_pictures import CARD_BYTES, SIDE, opaque, save_jpeg
 from paths import ROOT
 from PIL import Image, ImageOps
 
-from vitmatte.cli.main import main as vitmatte
+sys.path.insert(0, str(ROOT))
+
+from vitmatte.cli.main import main as vitmatte  # noqa: E402
 
 PICTURES = ROOT / "pictures"
 SIZE = 512, 320  # width, height

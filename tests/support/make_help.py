@@ -1,4 +1,4 @@
-"""Pictures of the nodes' help pages that need no ComfyUI: `PYTHONPATH=. python tests/support/make_help.py [NODE ...]`.
+"""Pictures of the nodes' help pages that need no ComfyUI: `python tests/support/make_help.py [NODE ...]`.
 
 - web/docs/ViTMatteTrimap/radii.jpg, strands.jpg, marks.jpg: what these do to the unknown area.
 - web/docs/NODE/wrong.jpg: how it looks when something went wrong; the numbers are those of the page's table. The page
@@ -18,11 +18,13 @@ from make_pictures import ROOT, save_jpeg
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vitmatte import Steady, cut_out, load_model, make_trimap, matte, replace_background
-from vitmatte.compositing.blend import colour, composite
-from vitmatte.compositing.overlay import tint
-from vitmatte.pictures.reading import read_image, read_mask
-from vitmatte.video.file import VideoFile
+sys.path.insert(0, str(ROOT))
+
+from vitmatte import Steady, cut_out, load_model, make_trimap, matte, replace_background  # noqa: E402
+from vitmatte.compositing.blend import colour, composite  # noqa: E402
+from vitmatte.compositing.overlay import tint  # noqa: E402
+from vitmatte.pictures.reading import read_image, read_mask  # noqa: E402
+from vitmatte.video.file import VideoFile  # noqa: E402
 
 DOCS = ROOT / "web/docs"
 PANEL, GAP, LABEL = 240, 6, 26  # pixels

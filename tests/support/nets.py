@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import torch
 
 from vitmatte import VitDetConfig, VitMatteConfig, VitMatteForImageMatting
 
+N = TypeVar("N", bound=torch.nn.Module)
 SPREAD = 0.03  # a fresh net gives a constant; comparing two constants proves nothing
 
 
-def small_config(**changes) -> VitMatteConfig:
+def small_config(**changes: Any) -> VitMatteConfig:
     """A net with everything the real ones have, in miniature, and nothing at their usual numbers."""
-    backbone = {
+    backbone: dict[str, Any] = {
         "hidden_size": 48, "num_hidden_layers": 4, "num_attention_heads": 3, "image_size": 96,
         "pretrain_image_size": 80, "num_channels": 4, "window_size": 3, "window_block_indices": [0, 2],
         "residual_block_indices": [1, 3], "use_relative_position_embeddings": True, **changes,
@@ -21,7 +24,7 @@ def small_config(**changes) -> VitMatteConfig:
 
 
 @torch.no_grad()
-def randomise(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+def randomise(net: N, seed: int = 0) -> N:
     """Random weights, norms, running statistics and relative tables, at scales that keep every part at work."""
     generator = torch.Generator().manual_seed(seed)
     for name, value in net.state_dict().items():

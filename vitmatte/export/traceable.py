@@ -27,6 +27,8 @@ from ..trimap.known import known_areas
 
 Grid = tuple[int, int]  # rows and columns of tokens; symbols while tracing
 CUBIC = -0.75  # Keys' parameter in torch's bicubic interpolation
+# Added to the scores of keys out of reach along an axis: their weights are 0, and twice as much fits float16.
+OUT_OF_REACH = -1e4
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Axis:
         index: [N, length], for each token and each place on the axis the offset of the two, from 0.
         place: [N, length], whether a token stands at a place on the axis.
         resizing: [2 * length - 1, rows of a table], brings a table to the axis's offsets; None where it has them.
+        beyond: [N, length], whether a place is out of the token's reach; None without a reach.
     """
 
     index: Tensor
     place: Tensor
     resizing: Tensor | None
+    beyond: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class TraceableNet(nn.Module):
         x = patches.flatten(2).transpose(1, 2).contiguous()
         if embeddings.position_embeddings is not None:
             x = x + _positions(embeddings.position_embeddings[0, 1:], embeddings.pretrain_grid, grid)
-        whole = Layout(grid, _axes(grid, config.grid))
+        whole = Layout(grid, _axes(grid, config.grid, config.attention_reach))
         windows = _windows(grid, config.window_size) if config.window_size else whole
         for layer in backbone.encoder.layer[:config.depth]:
             layer = cast(VitDetLayer, layer)
@@ -86,7 +90,7 @@ class TraceableNet(nn.Module):
 
 
 class TraceableMatte(nn.Module):
-    """`inference.matte`: picture and trimap in, matte out, at any size."""
+    """`inference.matte` with the strategy "exact": picture and trimap in, matte out, at any size."""
 
     def __init__(self, net: ViTMatte, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -146,15 +150,19 @@ def _positions(embeddings: Tensor, old: Grid, new: Grid) -> Tensor:
     return (both.flatten(2).flatten(0, 1) @ embeddings.float()).to(embeddings.dtype)
 
 
-def _axes(grid: Grid, trained: Grid) -> tuple[Axis, Axis]:
-    """The axes of a grid, for tables that were made for one of the size `trained`."""
+def _axes(grid: Grid, trained: Grid, reach: int | None = None) -> tuple[Axis, Axis]:
+    """The axes of a grid, for tables that were made for one of the size `trained`; with a reach they are taken as they
+    were trained (see `model.attention.relative_table`)."""
     row = torch.arange(grid[0])[:, None].expand(grid).flatten()
     column = torch.arange(grid[1]).expand(grid).flatten()
-    return _axis(row, grid[0], trained[0]), _axis(column, grid[1], trained[1])
+    return _axis(row, grid[0], trained[0], reach), _axis(column, grid[1], trained[1], reach)
 
 
-def _axis(at: Tensor, length: int, trained: int) -> Axis:
+def _axis(at: Tensor, length: int, trained: int, reach: int | None) -> Axis:
     offset = at[:, None] - torch.arange(length)
+    if reach is not None:
+        largest = trained - 1  # offsets beyond the table's own have its last vector
+        return Axis(offset.clamp(-largest, largest) + largest, offset == 0, None, offset.abs() > reach)
     index, place = offset + (length - 1), offset == 0
     if isinstance(length, int) and length == trained:  # a window's; where a tracer puts a symbol, any size may come
         return Axis(index, place, None)
@@ -193,10 +201,10 @@ def _attention(layer: VitDetAttention, x: Tensor, layout: Layout) -> Tensor:
     qkv = layer.qkv(x).view(groups, tokens, 3, layer.heads, layer.dim)
     queries, keys, values = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2).contiguous().unbind(0)  # [G * heads, N, d]
     scaled = queries * layer.dim ** -0.5
-    if layer.relative:
+    if layer.relative or layer.reach is not None:
         # As one product, [q | q.Rh | q.Rw] [k | row of k | column of k]: no second tensor of the scores' size.
-        terms = [_relative_terms(queries, table, axis)
-                 for table, axis in zip((layer.rel_pos_h, layer.rel_pos_w), layout.axes, strict=True)]
+        tables = (layer.rel_pos_h, layer.rel_pos_w) if layer.relative else (None, None)
+        terms = [_terms(queries, table, axis) for table, axis in zip(tables, layout.axes, strict=True)]
         scaled = torch.cat([scaled, *terms], dim=2)
         places = torch.cat([axis.place for axis in layout.axes], dim=1).to(keys.dtype)
         keys = torch.cat([keys, places.expand(keys.shape[0], -1, -1)], dim=2)
@@ -205,12 +213,17 @@ def _attention(layer: VitDetAttention, x: Tensor, layout: Layout) -> Tensor:
     return layer.proj(result.transpose(1, 2).flatten(2))
 
 
-def _relative_terms(queries: Tensor, table: Tensor, axis: Axis) -> Tensor:
-    """q . R[offset] of queries [G, N, d] for each place on an axis: [G, N, length]."""
-    if axis.resizing is not None:
-        table = (axis.resizing @ table.float()).to(table.dtype)
-    terms = queries @ table.t()  # [G, N, offsets]
-    return terms.gather(2, axis.index.expand(queries.shape[0], -1, -1))
+def _terms(queries: Tensor, table: Tensor | None, axis: Axis) -> Tensor:
+    """What is added to the scores of queries [G, N, d] for each place on an axis, [G, N, length]: q . R[offset] where
+    there is a table, and OUT_OF_REACH."""
+    index = axis.index.expand(queries.shape[0], -1, -1)
+    if table is None:
+        terms = torch.zeros_like(index, dtype=queries.dtype)
+    else:
+        if axis.resizing is not None:
+            table = (axis.resizing @ table.float()).to(table.dtype)
+        terms = (queries @ table.t()).gather(2, index)  # of [G, N, offsets]
+    return terms if axis.beyond is None else terms.masked_fill(axis.beyond, OUT_OF_REACH)
 
 
 def _residual(block: VitDetResidual, x: Tensor, grid: Grid) -> Tensor:
