@@ -16,6 +16,25 @@ from pathlib import Path
 FAILED = "could not be written"
 MOST_NAMES = 10_000  # of a folder that are looked at for one that may have been meant
 
+# What was expected where writing fails, and what helps, by the system's name of the fault.
+REMEDIES = {
+    "EACCES": "expected a folder that this user may write to; give another, or get the right to write there",
+    "EPERM": "expected a folder that this user may write to; give another, or get the right to write there",
+    "EROFS": "expected a disk that can be written; give a folder on another one",
+    "ENOSPC": "expected room on the disk; make some, or give a folder on another one",
+    "EDQUOT": "expected room in this user's share of the disk; make some, or give a folder on another one",
+    "ENAMETOOLONG": "expected names as long as the disk takes, mostly 255 bytes for each; give shorter ones",
+    "ENOENT": "expected a folder, or a place where one can be made; give another folder, or see whether its drive is "
+              "there",
+    "ENODEV": "expected a drive that is there; connect it, or give a folder on another one",
+    "ENXIO": "expected a drive that is there; connect it, or give a folder on another one",
+    "ENOTDIR": "expected a folder, and a file is in its place; give another folder",
+    "EEXIST": "expected a folder, and something else is in its place; give another folder",
+    "ELOOP": "expected a folder, and links lead to one another in its place; mend them, or give another folder",
+    "EINVAL": "expected names that this system takes; give others",
+}
+OTHER_REMEDY = "expected a folder that can be written; give another one, or see whether its disk works"
+
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -39,7 +58,7 @@ def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
     rights: list[int] = []
     try:
         for path, temporary in pairs:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make(path.parent)
             temporary.open("xb").close()
             rights.append(stat.S_IMODE(temporary.stat().st_mode))  # those of any new file of this process
         yield [temporary for _, temporary in pairs]
@@ -52,10 +71,10 @@ def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and FAILED not in str(error):
-            at_fault = next((path for path, temporary in pairs if str(temporary) in str(error)), pairs[0][0])
-            told = f"{at_fault} {FAILED}: {error.strerror or error}"
-            # With a number it becomes PermissionError and so on by itself.
-            raise (OSError(error.errno, told) if error.errno else OSError(told)) from error
+            at_fault = next((path for path, temporary in pairs if str(temporary) in str(error)), None)
+            if at_fault is not None or error.filename is None or len(rights) < len(pairs):
+                raise not_written(at_fault or pairs[len(rights) % len(pairs)][0], error) from error
+            # Else it is of a file that was read meanwhile.
         raise
 
 
@@ -63,35 +82,55 @@ def check_can_write(*paths: str | os.PathLike[str]) -> None:
     """Raises before any work as `whole_file` would after it, where files of these names cannot be written now.
 
     A folder that is there is tried with an empty hidden file, which goes away again, since that tells on every system;
-    of one that is not, the nearest above it is asked for its rights.
+    of one that is not, the nearest above it is tried with an empty hidden folder.
     """
-    tried: set[Path] = set()
+    tried: set[tuple[Path, bool]] = set()
     for path in map(Path, paths):
+        probe = _temporary(path)
         try:
-            probe = _temporary(path)
+            parts = path.absolute()
+            folder = next((above for above in parts.parents if os.path.isdir(above)), None)
+            if folder is None:
+                raise FileNotFoundError(errno.ENOENT, f"there is no {parts.anchor}")
+            for part in parts.relative_to(folder).parts:
+                with suppress(FileNotFoundError):
+                    (folder / part).lstat()  # fails for names that are too long
             with suppress(FileNotFoundError):
-                path.lstat()  # fails for names that are too long, and below what is no folder
-            folder = next(above for above in path.absolute().parents if above.exists())
-            if folder not in tried:
-                tried.add(folder)
-                if folder == path.absolute().parent:
-                    try:
-                        probe.open("xb").close()
-                    finally:  # also when a signal ends the process just now
-                        probe.unlink(missing_ok=True)
-                elif not os.access(folder, os.W_OK | os.X_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                parts.lstat()  # likewise for the whole
+            is_there = folder == parts.parent
+            if (folder, is_there) not in tried:
+                tried.add((folder, is_there))
+                _try(folder / (probe.name if is_there else probe.stem), file=is_there)
         except OSError as error:
-            if error.errno is None:  # our own, which says it all
-                raise
-            raise OSError(error.errno, f"{path} {FAILED}: {error.strerror or error}") from error
+            raise not_written(path, error) from error
+
+
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Makes a folder, and those above it, where they are not there.
+
+    Raises:
+        OSError: it cannot be made; it names the folder, and what was made on the way is gone.
+    """
+    try:
+        _make(Path(folder))
+    except OSError as error:
+        raise not_written(folder, error) from error
+
+
+def not_written(path: str | os.PathLike[str], error: OSError) -> OSError:
+    """The error for what cannot be written, of the same class and number: what, why, and what helps."""
+    remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), OTHER_REMEDY)
+    told = f"{path} {FAILED}: {error.strerror or error}; {remedy}"
+    named = type(OSError(error.errno or 0, ""))(told)  # PermissionError and so on by the number
+    named.errno = error.errno
+    return named
 
 
 def check_new_folder(folder: str | os.PathLike[str], name: str) -> None:
     """Raises NotADirectoryError, naming the argument, for a folder to write to that is a file or lies below one."""
-    if above := _file_above(Path(folder, "file")):
-        below = "" if above == Path(folder).absolute() else f", which lies below the file {above}"
-        what = below or ", a file"
+    if above := _no_folder_above(Path(folder, "file")):
+        kind = _kind(above)
+        what = f", a {kind}" if above == Path(folder).absolute() else f", which lies below the {kind} {above}"
         raise NotADirectoryError(f"{name} is {folder}{what}; expected a folder, or the name of a new one")
 
 
@@ -120,20 +159,50 @@ def _near(path: Path) -> str:
     return f" in {folder}"
 
 
-def _file_above(path: Path) -> Path | None:
-    """The file that lies where a folder above a path would; None where there is none."""
-    above = next((above for above in path.absolute().parents if os.path.exists(above)), None)
-    return None if above is None or above.is_dir() else above
+def _no_folder_above(path: Path) -> Path | None:
+    """What lies where a folder above a path would, a file or a broken link; None where nothing does."""
+    above = next((above for above in path.absolute().parents if os.path.lexists(above)), None)
+    return None if above is None or os.path.isdir(above) else above
+
+
+def _kind(path: Path) -> str:
+    return "file" if os.path.exists(path) else "broken link"
+
+
+def _make(folder: Path) -> None:
+    made = [above for above in (folder, *folder.parents) if not os.path.lexists(above)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        for above in made:
+            with suppress(OSError):
+                above.rmdir()
+        raise
 
 
 def _temporary(path: Path) -> Path:
     if "\0" in str(path) or _is_no_text(path):
         raise ValueError(f"{str(path)!r} is not a name that a file can have")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder; expected the name of a file to write")
-    if above := _file_above(path):
-        raise NotADirectoryError(f"{path} {FAILED}: {above} is a file; expected a folder")
+    if above := _no_folder_above(path):
+        raise NotADirectoryError(f"{path} {FAILED}: {above} is a {_kind(above)}; expected a folder; give another one")
     return path.with_name(f".writing-{secrets.token_hex(6)}{path.suffix[-20:]}")
+
+
+def _try(probe: Path, *, file: bool) -> None:
+    """Makes an empty file or folder, which goes away again, also when a signal ends the process just now."""
+    try:
+        if file:
+            probe.open("xb").close()
+        else:
+            probe.mkdir()
+    finally:
+        if file:
+            probe.unlink(missing_ok=True)
+        else:
+            with suppress(FileNotFoundError):
+                probe.rmdir()
 
 
 def _is_no_text(path: Path) -> bool:

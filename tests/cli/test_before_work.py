@@ -126,6 +126,12 @@ def test_folders_that_refuse(idle, monkeypatch, capsys, number):
 def test_a_folder_that_is_not_there_yet(tmp_path, monkeypatch):
     check_can_write(tmp_path / "new" / "deep" / "o.png")
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(PermissionError, match=r"o\.png could not be written: Permission denied"):
+
+    def refuse(path, *_, **__):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(PermissionError, match=r"o\.png could not be written: Permission denied; expected a folder that "
+                                              "this user may write to; give another") as told:
         check_can_write(tmp_path / "new" / "deep" / "o.png")
+    assert told.value.errno == errno.EACCES

@@ -104,7 +104,8 @@ def test_a_full_disk_ends_the_run(folder, capsys, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", write)
     cutout("out", "--manifest", "record", status=1)
     told = capsys.readouterr().err
-    assert "No space left on device; the run ends here, since the others would fail alike" in told
+    assert "could not be written: No space left on device; expected room on the disk" in told
+    assert "; the run ends here, since the others would fail alike" in told
     assert "stopped after 2 of 7 pictures; --skip-existing goes on with the rest" in told and "failed" not in told
     assert not list(folder.rglob(".writing-*"))
     assert "No space left on device" in lines("record")[-1]["ended"]

@@ -102,3 +102,18 @@ def test_bad_input_is_named():
     clip.push(plane, plane)
     with pytest.raises(ValueError, match=r"motion is \(3, 3\)"):
         clip.push(plane, plane, None, np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="no two frames"):  # what was refused does not count
+        clip.flicker()
+    clip.push(plane, plane)
+    assert clip.flicker() == Flicker(0.0, None, 1)
+
+
+def test_a_frame_that_is_refused_leaves_the_clip_as_it_was():
+    clip, plane = Clip(), np.full((3, 3), 0.5)
+    clip.push(plane, plane)
+    plane[:] = 1  # the caller's own again
+    for bad in (np.zeros((4, 3)), np.full((3, 3), np.nan)):
+        with pytest.raises(ValueError, match="expected one size|not finite"):
+            clip.push(bad, np.zeros(bad.shape))
+    clip.push(np.full((3, 3), 0.75), np.full((3, 3), 0.5))
+    assert clip.flicker().dtssd == pytest.approx(0.25)

@@ -16,7 +16,9 @@ from nets import random_net, small_config
 from rounding import ALPHA
 
 from vitmatte import (
+    Carry,
     MattingModel,
+    Steady,
     VitMatteForImageMatting,
     VitMatteImageProcessor,
     cut_out,
@@ -416,7 +418,21 @@ CALLS = {
     "cut_out": lambda: cut_out(IMAGE, PLANE),
     "replace_background": lambda: replace_background(IMAGE, PLANE, IMAGE[:, :9], linear=True),
     "tint": lambda: tint(IMAGE, PLANE),
+    "Steady": lambda: steadied(IMAGE[0], PLANE[0]),
+    "Carry": lambda: carried(IMAGE[0], PLANE[0]),
 }
+
+
+def steadied(image: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
+    job = Steady(0.7)
+    found = [one for _ in range(3) for one in job.push(image, plane, plane)] + job.finish()
+    return found[1].alpha
+
+
+def carried(image: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
+    job = Carry(most_lost=1.0)
+    job.start(image, plane, plane)
+    return job.trimap(image).trimap
 
 
 @pytest.fixture

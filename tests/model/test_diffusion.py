@@ -98,3 +98,18 @@ def test_a_batch_is_its_pictures():
     together = net(pixels)
     for i in range(3):
         assert_close(together[i:i + 1], net(pixels[i:i + 1]), ALPHA)
+
+
+@pytest.mark.parametrize("default", [torch.float16, torch.float64])
+def test_a_default_dtype_changes_nothing(default):
+    net = random_diffmatte()
+    pixels, steps = random_input(64, 64), steps_of(DiffusionConfig())
+    with torch.no_grad():
+        expected = net(pixels)
+        torch.set_default_dtype(default)
+        try:
+            assert steps_of(DiffusionConfig()) == steps
+            found = net(pixels)
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert torch.equal(torch.as_tensor(found), torch.as_tensor(expected))

@@ -137,9 +137,32 @@ def test_bad_frames_are_named():
         carry.trimap(torch.zeros(40, 50, 3))
     with pytest.raises(ValueError, match="image has shape"):
         carry.trimap(torch.zeros(1, *SIZE, 3))
+    with pytest.raises(ValueError, match="image has values that are not finite"):
+        carry.trimap(torch.full((*SIZE, 3), float("nan")))
     carry.trimap(frame(1)[0])
     with pytest.raises(ValueError, match="alpha has shape"):
         carry.go_on(torch.zeros(1, *SIZE))
+    with pytest.raises(ValueError, match="alpha has values that are not finite"):
+        carry.go_on(torch.full(SIZE, float("nan")))
+    with pytest.raises(ValueError, match="image is 200x120 and alpha 50x40"):
+        carry.go_on(torch.zeros(40, 50))
+    carry.go_on(frame(1)[1])  # what was refused has changed nothing
+    assert carry.trimap(frame(2)[0]).lost < 0.1
+    small = torch.zeros(40, 50)
+    carry.start(torch.zeros(40, 50, 3), small, small)  # another clip may be of another size
+    assert not carry.trimap(torch.zeros(40, 50, 3)).trimap.any()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_trimaps_of_one_value(value):
+    """Nothing, everything, and nothing that is known: there is no band that could be lost."""
+    carry, plane = Carry(), torch.full(SIZE, value)
+    carry.start(frame(0)[0], plane, plane)
+    for i in (1, 2):
+        carried = carry.trimap(frame(i)[0])
+        came_in = (carried.trimap == 0.5) & (value == 1.0)  # over the border
+        assert torch.equal(carried.trimap[~came_in], plane[~came_in]) and came_in.float().mean() < 0.02
+        carry.go_on(plane)
 
 
 def test_nothing_unknown_is_carried_as_it_is():

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.numbers
 # as that share of 1 / (2 pi / P) pixels of motion: (2 pi / P) / 8 = 0.07 pixels of a level for the 11 pixels a period
 # that dominate these textures (bumps of 6 pixels). The finest level's pixels are two of the picture's from 320 on.
 BOUND = 0.07
+EVEN = levels_of(torch.zeros(40, 50, 3))
 
 
 def errors(first, second, expected, **given):
@@ -160,3 +161,24 @@ def test_cuts(noise):
     assert is_cut(levels(here), levels(elsewhere)) and is_cut(levels(elsewhere), levels(here))
     assert is_cut(levels(here), levels(torch.zeros(120, 160, 3)))
     assert not is_cut(levels(torch.full((120, 160, 3), 0.5)), levels(torch.full((120, 160, 3), 0.5)))
+
+
+@pytest.mark.parametrize(("call", "error", "said"), [
+    (lambda: levels_of(torch.zeros(40, 50)), ValueError, "image has shape"),
+    (lambda: levels_of(torch.zeros(1, 40, 50, 3)), ValueError, "the frames of a batch one by one"),
+    (lambda: levels_of(torch.full((40, 50, 3), math.nan)), ValueError, "image has values that are not finite"),
+    (lambda: levels_of(torch.zeros(40, 50, 3).numpy()), TypeError, "image is a numpy.ndarray"),
+    (lambda: levels_of(torch.zeros(0, 50, 3)), ValueError, "it is empty"),
+    (lambda: flow_between(EVEN, levels_of(torch.zeros(60, 50, 3))), ValueError, r"second is of size \(60, 50\)"),
+    (lambda: flow_between(EVEN, EVEN, area=torch.ones(3, 3) > 0), ValueError, r"area is of size \(3, 3\)"),
+    (lambda: flow_between(EVEN, EVEN, weight=torch.ones(3, 3)), ValueError, r"weight is of size \(3, 3\)"),
+    (lambda: flow_between(EVEN, EVEN, start=Flow.of(torch.zeros(3, 3, 2))), ValueError, "start is of size"),
+    (lambda: flow_between(EVEN, EVEN, second_weight=torch.full((40, 50), math.nan)), ValueError,
+     "second_weight has values that are not finite"),
+    (lambda: Flow.of(torch.zeros(40, 50)), ValueError, r"dense has shape \[40, 50\]; expected \[height, width, 2\]"),
+    (lambda: Flow.of(torch.zeros(40, 50, 3)), ValueError, r"expected \[height, width, 2\]"),
+    (lambda: Flow.of(torch.full((40, 50, 2), math.inf)), ValueError, "dense has values that are not finite"),
+])
+def test_bad_frames_and_planes_are_named(call, error, said):
+    with pytest.raises(error, match=said):
+        call()

@@ -90,6 +90,10 @@ def test_motion_of_the_host_is_taken():
     results = steady(frames, motion=motion)
     assert len(asked) == 2 * (FRAMES - 1) and all(asked)
     assert error(results, frames) < 0.005**2
+    with pytest.raises(ValueError, match="motion gives values that are not finite"):
+        steady(frames, motion=lambda first, second: torch.full((*SIZE, 2), math.nan))
+    with pytest.raises(TypeError, match="what motion gives is a builtins.NoneType; expected a torch.Tensor"):
+        steady(frames, motion=lambda first, second: None)
     with pytest.raises(ValueError, match=r"motion gives shape \[2, 120, 160\]; expected \[120, 160, 2\]"):
         steady(frames, motion=lambda first, second: torch.zeros(2, *SIZE))
 
@@ -211,10 +215,33 @@ def test_bad_frames_are_named(strength, change, message):
         Steady(strength).push(**(given | change))
 
 
-def test_a_frame_of_another_size_is_refused():
-    job = Steady(0.5)
-    job.push(torch.zeros(*SIZE, 3), torch.zeros(SIZE), torch.zeros(SIZE))
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_a_frame_of_another_size_is_refused(strength):
+    """And what came before it is there, and goes on; after the end another size begins."""
+    job = Steady(strength)
+    results = job.push(torch.zeros(*SIZE, 3), torch.zeros(SIZE), torch.zeros(SIZE))
     with pytest.raises(ValueError, match="image is 50x40 and the frame before it 160x120"):
         job.push(torch.zeros(40, 50, 3), torch.zeros(40, 50), torch.zeros(40, 50))
+    results += job.push(torch.zeros(*SIZE, 3), torch.zeros(SIZE), torch.zeros(SIZE))
+    assert len(results + job.finish()) == 2
+    job.push(torch.zeros(40, 50, 3), torch.zeros(40, 50), torch.zeros(40, 50))
+    job.finish()
+    job.push(torch.zeros(*SIZE, 3), torch.zeros(SIZE), torch.zeros(SIZE))
     with pytest.raises(TypeError, match="alpha is a numpy.ndarray"):
         job.push(torch.zeros(*SIZE, 3), torch.zeros(SIZE).numpy(), torch.zeros(SIZE))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_clips_of_no_frame_and_of_one(strength):
+    assert Steady(strength).finish() == []
+    image, _, alpha, trimap = clip(frames=1)[0]
+    (result,) = steady([(image, None, alpha, trimap)], strength)
+    assert torch.equal(result.alpha, alpha) and result.blended == 0 and not result.cut
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_trimaps_of_one_value(value):
+    """Nothing, everything, and nothing that is known."""
+    plane = torch.full(SIZE, value)
+    results = steady([(image, None, plane, plane) for image, *_ in clip(frames=3)])
+    assert len(results) == 3 and all(torch.allclose(result.alpha, plane) for result in results)

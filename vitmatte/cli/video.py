@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +133,9 @@ def _check_names(targets: list[Target], options: argparse.Namespace) -> None:
     given = [options.clip, options.mask or options.trimap, *trimap_options.given_marks(options).values()]
     if options.background is not None and Path(options.background).exists():
         given.append(Path(options.background))
-    taken, written = {path.resolve() for path in given}, set()
+    taken, written = {Path(realpath(path)) for path in given}, set()
     for target in targets:
-        path = target.path.resolve()
+        path = Path(realpath(target.path))
         if path in taken or (is_pattern(path) and path.parent in taken):
             raise ValueError(f"{target.path} is among what is given; its result needs another name or folder")
         if path in written:

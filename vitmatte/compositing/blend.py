@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..checks import check_choice
+from ..plain import outside_inference_mode
 from ..srgb import to_linear, to_srgb
 from ..steps import Step, ignore
 
@@ -21,6 +22,7 @@ FITS: tuple[Fit, ...] = ("cover", "contain", "stretch", "tile")
 SCREENS: tuple[Screen, ...] = ("none", "green", "blue")
 
 
+@outside_inference_mode
 def composite(foreground: Tensor, alpha: Tensor, background: Tensor, *, linear: bool = False) -> Tensor:
     """A cut-out over a background.
 
@@ -46,6 +48,7 @@ def composite(foreground: Tensor, alpha: Tensor, background: Tensor, *, linear: 
     return torch.cat([to_srgb(mixed) if linear else mixed, total], dim=-1)
 
 
+@outside_inference_mode
 def without_spill(foreground: Tensor, screen: Screen) -> Tensor:
     """Colours [..., 3] in which green, or blue, is at most the greater of the other two: no light of such a screen.
 
@@ -62,6 +65,7 @@ def without_spill(foreground: Tensor, screen: Screen) -> Tensor:
     return torch.stack(planes, dim=-1)
 
 
+@outside_inference_mode
 def fit(
     background: Tensor,
     height: int,
@@ -138,6 +142,7 @@ def _scaled(picture: Tensor, height: int, width: int, step: Step) -> Tensor:
     return scaled
 
 
+@outside_inference_mode
 def colour(text: str) -> Tensor:
     """[3] in 0..1 from "#RRGGBB", "#RGB" or a name of CSS, such as "red". Raises ValueError for anything else."""
     name = text.strip().lower() if isinstance(text, str) else ""

@@ -48,24 +48,25 @@ class Clip:
             motion: [H, W, 2], along x and y in pixels, from the frame before to this one; needed for MESSDdt.
 
         Raises:
-            TypeError: for what is no array. ValueError: for other shapes, types or ranges.
+            TypeError: for what is no array. ValueError: for other shapes, types or ranges; the frame is not taken then.
         """
         found, true = checked_matte(found, "found"), checked_matte(true, "true")
         area = checked_area(area, found, true, empty=True)
-        before, self._before = self._before, (found, true, area)
-        if before is None:
-            return
-        if before[0].shape != found.shape:
+        before = self._before
+        if before is not None and before[0].shape != found.shape:
             raise ValueError(f"found is {found.shape} and that of the frame before {before[0].shape}; expected one "
                              "size for all frames of a clip")
+        motion = None if motion is None else np.asarray(motion)
+        if motion is not None and (motion.shape != (*found.shape, 2) or not np.isfinite(motion).all()):
+            raise ValueError(f"motion is {motion.shape}; expected {(*found.shape, 2)} finite numbers of pixels: a "
+                             "displacement (x, y) for each pixel of the frame before")
+        self._before = (found.copy(), true.copy(), area.copy())
+        if before is None:
+            return
         if area.any():
             self._dtssd.append(dtssd(before[:2], (found, true), area))
         if motion is None:
             return
-        motion = np.asarray(motion)
-        if motion.shape != (*found.shape, 2) or not np.isfinite(motion).all():
-            raise ValueError(f"motion is {motion.shape}; expected {(*found.shape, 2)} finite numbers of pixels: a "
-                             "displacement (x, y) for each pixel of the frame before")
         value = messddt(before[:2], (found, true), before[2], motion)
         if value is not None:
             self._messddt.append(value)

@@ -68,7 +68,6 @@ class HubConfig(Fields):
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes config.json to a folder, which is made where it does not exist."""
         check_new_folder(folder, "folder")
-        Path(folder).mkdir(parents=True, exist_ok=True)
         self.to_json_file(Path(folder) / CONFIG_NAME)
 
     def update(self, values: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from ..checks import NO_WEIGHTS
 from ..model.config import TransformerConfig
 from ..model.loss import matting_loss
 from ..model.vitmatte import ViTMatte
+from ..plain import outside_inference_mode
 from ..weights.config_file import described_transformer
 from ..weights.load import Checkpoint, fill, find_weights, naming, read_checkpoint
 from .config import VitMatteConfig
@@ -38,6 +39,7 @@ class VitMatteForImageMatting(ViTMatte, PretrainedNet):
 
     config_class = VitMatteConfig
 
+    @outside_inference_mode
     def __init__(
         self,
         config: VitMatteConfig,
@@ -164,6 +166,7 @@ def _check_labels(labels: Tensor, pixel_values: Tensor) -> None:
                          "picture, padded like it")
 
 
+@outside_inference_mode
 def load_net(
     path: str | os.PathLike[str],
     *,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..model.casting import CheckedCasts
+from ..plain import outside_inference_mode
 from ..weights.config_file import CONFIG_NAME
 from ..weights.load import Checkpoint, find_weights, load_state, naming, placed
 from ..weights.repository import HUB_ARGUMENTS, fetch_repository
@@ -90,6 +91,7 @@ class PretrainedNet(CheckedCasts):
         """Called once the weights are loaded to a device in a dtype."""
 
     @classmethod
+    @outside_inference_mode
     def from_pretrained(
         cls: type[N],
         pretrained_model_name_or_path: str | os.PathLike[str] | None,

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..checks import unequal
 from ..inference.preprocessing import DIVISOR
 from ..padding import SizeContract
+from ..plain import outside_inference_mode
 from .image_input import ORDERS, as_list, picture, trimap
 from .processed import ProcessedImages
 from .processor_config import ProcessorConfig, first, numbers, one_divisor
@@ -35,6 +36,7 @@ class VitMatteImageProcessor(ProcessorConfig):
         """See `preprocess`."""
         return self.preprocess(images, trimaps, *args, **kwargs)
 
+    @outside_inference_mode
     def preprocess(
         self,
         images: Any,
@@ -109,6 +111,7 @@ class VitMatteImageProcessor(ProcessorConfig):
         processed = ProcessedImages(pixel_values=results).convert_to_tensors(return_tensors)
         return processed if device is None else processed.to(device)
 
+    @outside_inference_mode
     def pad_image(self, image: Any, size_divisor: int = DIVISOR) -> Any:
         """An array or tensor [..., H, W] with zeros at the bottom and the right, up to multiples of size_divisor."""
         contract = SizeContract(one_divisor(None, size_divisor, DIVISOR))

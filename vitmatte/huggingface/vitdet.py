@@ -17,6 +17,7 @@ from ..inference.context import Context
 from ..inference.local import run_block_within
 from ..model.block import VitDetAttention, VitDetLayer
 from ..model.vitdet import VitDet
+from ..plain import outside_inference_mode
 from ..weights.load import Checkpoint
 from .net import PretrainedNet
 from .outputs import BackboneOutput, TransformerOutput
@@ -33,6 +34,7 @@ class VitDetBackbone(PretrainedNet, VitDet):
 
     config_class = VitDetConfig
 
+    @outside_inference_mode
     def __init__(self, config: VitDetConfig, *, operations: Any = nn, device: Any = None, dtype: Any = None) -> None:
         VitDet.__init__(self, config.architecture(), operations=operations, device=device, dtype=dtype)
         self.config = config

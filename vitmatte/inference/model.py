@@ -12,6 +12,7 @@ from torch import nn
 
 from ..checks import as_device, check_can_compute, check_choice
 from ..model.vitmatte import ViTMatte
+from ..plain import outside_inference_mode
 from ..weights.download import locate
 from ..weights.load import load_net
 from .preprocessing import Preprocessing
@@ -45,6 +46,7 @@ class MattingModel:
                              f"(size_divisibility); this net's patches need a multiple of {patch}")
 
 
+@outside_inference_mode
 def load_model(
     name_or_path: str | os.PathLike[str] = "vitmatte-tiny",
     *,

@@ -77,7 +77,7 @@ class Step:
 
 def steps_of(config: DiffusionConfig) -> list[Step]:
     """The steps from noise to matte. All values are those of float32, in which the authors compute."""
-    times = torch.linspace(1.0, 0.0, config.steps + 1)
+    times = torch.linspace(1.0, 0.0, config.steps + 1, dtype=torch.float32)
     gamma = (1 - times).clamp(min=LEAST_GAMMA)
     shares = list(zip((gamma.sqrt() * config.scale).tolist(), (1 - gamma).sqrt().tolist(), strict=True))
     return [Step(time, *now, *after) for time, now, after in zip(times.tolist(), shares, shares[1:], strict=False)]

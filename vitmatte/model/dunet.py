@@ -124,7 +124,8 @@ class DUNet(CheckedCasts):
         padding = 0, pixel_values.shape[3] - width, 0, pixel_values.shape[2] - height
         logits = state
         for step in steps_of(self.diffusion):
-            factors = torch.tensor([given_state(x, self.diffusion) for x in state], device=state.device)
+            factors = torch.tensor([given_state(x, self.diffusion) for x in state], dtype=state.dtype,
+                                   device=state.device)
             x = F.pad(state * factors.view(-1, 1, 1, 1), padding).to(seen)
             logits = self.logits(features, torch.cat([seen, x], dim=1), step.time)
             found = 2 * torch.sigmoid(logits[..., :height, :width].float()) - 1

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..checks import TOLERANCE
+from ..plain import outside_inference_mode
 from ..srgb import to_srgb
 from . import wide
 from .formats import EXR_SUFFIX, Bits
@@ -104,6 +105,7 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             return upright_size(file)
 
 
+@outside_inference_mode
 def read_image(path: str | os.PathLike[str]) -> Tensor:
     """[1, H, W, 3], float32 in 0..1, upright; grey, palette, CMYK and Lab become RGB (by way of their ICC profile, in
     sRGB), a fourth channel is left out. The light of OpenEXR gets sRGB's transfer, and what is beyond 0..1 is clipped,
@@ -126,6 +128,7 @@ def tell_clipped(name: str | os.PathLike[str], image: Tensor) -> None:
         log.warning("%s: its light is darker than black or brighter than white, and is clipped", name)
 
 
+@outside_inference_mode
 def read_photograph(path: str | os.PathLike[str]) -> Photograph:
     """A picture with what is needed to write what is made of it; raises as `read_image`."""
     with named(path):
@@ -144,6 +147,7 @@ def read_photograph(path: str | os.PathLike[str]) -> Photograph:
                           16 if stored.bits > 8 and not is_cut else 8)
 
 
+@outside_inference_mode
 def read_mask(path: str | os.PathLike[str]) -> Tensor:
     """A mask or a matte: [1, H, W], float32 in 0..1, 1 = white or opaque.
 
@@ -158,6 +162,7 @@ def read_mask(path: str | os.PathLike[str]) -> Tensor:
         return _plane(mask_of(*_layers(path)))
 
 
+@outside_inference_mode
 def read_trimap(path: str | os.PathLike[str]) -> Tensor:
     """A trimap: [1, H, W], float32, 0 = background, 1 = foreground, and what is between them unknown.
 
@@ -171,6 +176,7 @@ def read_trimap(path: str | os.PathLike[str]) -> Tensor:
         return _plane(trimap_of(*_layers(path)))
 
 
+@outside_inference_mode
 def read_cutout(path: str | os.PathLike[str]) -> Tensor:
     """A cut-out: [1, H, W, 4], float32 in 0..1, upright, whose fourth channel is straight alpha; [1, H, W, 3] where
     the file has no transparency. Premultiplied alpha, as OpenEXR has it, becomes straight, and light beyond 0..1 is

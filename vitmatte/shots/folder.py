@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from os.path import realpath  # unlike Path.resolve, it answers for links that lead in a circle as well
 from pathlib import Path
 
 from ..files import check_can_write, not_there
@@ -53,7 +54,7 @@ def jobs_of(
         jobs, left = _of_file(photo, guide, output, alpha, marks, photo if masks_are_photos else guide), []
     _check_results_apart(jobs, others)
     for folder in (output, alpha) if jobs.is_folder() else ():
-        if folder is not None and folder.resolve() in (photo.resolve(), guide.resolve()):
+        if folder is not None and realpath(folder) in (realpath(photo), realpath(guide)):
             raise ValueError(f"{folder} is a folder of the pictures given: the next run would take its results for "
                              "some of them; give another folder")
     return jobs, left
@@ -99,12 +100,12 @@ def _of_folder(
     format: str | None,
 ) -> tuple[Jobs, list[str]]:
     for folder in (guide, output, alpha):
-        if folder is not None and folder.is_file():
+        if folder is not None and os.path.isfile(folder):
             raise ValueError(f"{photo} is a folder, but {folder} is a file; give folders for all, or files for all")
     if not guide.is_dir():
         raise FileNotFoundError(f"no folder {guide} (because {photo} is a folder)")
     deep = selection.recursive
-    ours = [folder for folder in (guide, output, alpha) if folder is not None and folder.resolve() != photo.resolve()]
+    ours = [folder for folder in (guide, output, alpha) if folder is not None and realpath(folder) != realpath(photo)]
     listing = listing_of(photo, deep=deep, without=ours)
     if listing.pictures:
         listing.pictures = selection.matching(listing.pictures, photo)
@@ -135,16 +136,16 @@ def _check_results_apart(jobs: Jobs, others: Iterable[Path]) -> None:
 
     def real(path: str) -> str:
         if os.path.islink(path):
-            return os.path.realpath(path)
+            return realpath(path)
         folder, name = os.path.split(path)
         if name in ("", ".", ".."):
-            return os.path.realpath(path)
+            return realpath(path)
         if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
+            folders[folder] = realpath(folder)
         return os.path.join(folders[folder], name)
 
     given = {real(files.at(i)) for files in jobs.given for i in range(len(jobs) if files.names is not None else 1)}
-    given |= {os.path.realpath(path) for path in others}
+    given |= {realpath(path) for path in others}
     for i in range(len(jobs)):
         written = [(path, real(path)) for path in (files.at(i) for files in jobs.written)]
         for path, at in written:

@@ -12,6 +12,7 @@ lines and at most one that is cut, which is passed over; what a line says is on 
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..files import check_can_write, check_new_folder, whole_file
+from ..files import check_can_write, check_new_folder, make_folder, not_written, whole_file
 from .outcome import Outcome
 
 MAX_ERROR = 2000  # letters of an error that are kept
@@ -65,6 +66,8 @@ def _said(value: Any) -> str:
 def read_past(folder: Path) -> Past:
     """What the manifests of a folder say; nothing where there is none. Raises OSError for what cannot be read."""
     past = Past()
+    if not os.path.isdir(folder):
+        return past
     for path in sorted(folder.glob("manifest*.jsonl"), key=lambda path: path.stat().st_mtime_ns):
         known: str | None = None
         with path.open(encoding="utf-8", errors="replace") as lines:
@@ -110,10 +113,14 @@ class Record:
         self.manifest, self.failed = folder / f"manifest{part}.jsonl", folder / f"failed{part}.csv"
         check_new_folder(folder, "manifest")
         check_can_write(self.manifest, self.failed)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._failures: list[tuple[str, str]] = []
         self.counts = {"done": 0, "failed": 0, "skipped": 0}
-        self._file = os.open(self.manifest, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        how = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        try:
+            self._file = os.open(self.manifest, how, 0o666)
+        except OSError as error:
+            raise not_written(self.manifest, error) from error
         size = os.fstat(self._file).st_size
         if size:
             os.lseek(self._file, size - 1, os.SEEK_SET)
@@ -163,9 +170,9 @@ class Record:
         line = (json.dumps(said, ensure_ascii=True) + "\n").encode()
         try:
             if os.write(self._file, line) != len(line):
-                raise OSError("the disk is full")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            raise OSError(error.errno, f"{self.manifest} could not be written: {error.strerror or error}") from error
+            raise not_written(self.manifest, error) from error
 
 
 def _now() -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_cast
-from ..files import check_new_folder, whole_files
+from ..files import check_new_folder, make_folder, whole_files
 from ..inference.preprocessing import DIVISOR, IMAGENET_MEAN, IMAGENET_STD
 from ..model.config import MattingConfig
 from ..weights.config_file import CONFIG_NAME, PREPROCESSOR_NAME, described
@@ -40,7 +40,7 @@ def publish(source: Path, target: Path) -> None:
     if net.architecture.diffusion is not None:
         raise ValueError(f"{source} is a DiffMatte; only nets with ViTMatte's decoder are trained here and published")
     check_new_folder(target, "target")
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     text = {"architectures": [ARCHITECTURE], "torch_dtype": "float16", **described(net.architecture)}
     state, backbone = net.state_dict(), net.architecture.transformer
     if backbone is not None and not backbone.use_absolute_position_embeddings:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..files import check_new_folder, whole_file
+from ..files import check_can_write, check_new_folder, make_folder, whole_file
 from ..model.vitmatte import ViTMatte
 from ..weights.load import read_checkpoint
 from ..weights.save import save_net
@@ -127,7 +127,8 @@ def only_one(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout  # comes with huggingface_hub
 
     check_new_folder(folder, "run")
-    folder.mkdir(parents=True, exist_ok=True)
+    check_can_write(folder / STATE)
+    make_folder(folder)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -149,7 +150,7 @@ def averaged_net(training: Training, recipe: Recipe) -> ViTMatte:
 
 def append_row(path: Path, row: dict[str, float | int]) -> None:
     """Adds a line to a CSV file, and the heading where it is new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(row))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checks import TOLERANCE
+from ..plain import outside_inference_mode
 from ..steps import strips
 
 UNKNOWN = 0.5
@@ -59,6 +60,7 @@ def doubts(trimap: Tensor) -> list[str]:
     return [f"the trimap looks like a rough mask ({how}): make a trimap of it first, with Trimap from Mask"]
 
 
+@outside_inference_mode
 def known_areas(plane: Tensor) -> tuple[Tensor, Tensor]:
     """Where a mask or trimap in 0..1 is (surely foreground, surely background), both bool and of its shape."""
     return plane >= 1 - TOLERANCE, plane <= TOLERANCE

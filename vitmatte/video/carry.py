@@ -23,11 +23,12 @@ import torch
 from torch import Tensor
 
 from ..checks import check_number
+from ..plain import plain_results
 from ..trimap.distance import within
 from ..trimap.known import UNKNOWN, known_areas
 from .field import Flow, at, sample
-from .flow import Levels, flow_between, levels_of
-from .frames import check_frame
+from .flow import Levels, flow_between, pyramid_of
+from .frames import check_frame, planes_of
 from .trust import agreement, is_cut, move, settled
 
 MOST_LOST = 0.35
@@ -98,7 +99,7 @@ class Carry:
         self._last: _Frame | None = None
         self._waits = False
 
-    @torch.no_grad()
+    @plain_results
     def start(self, image: Tensor, alpha: Tensor, trimap: Tensor) -> None:
         """Takes a frame that had its own mask.
 
@@ -113,13 +114,14 @@ class Carry:
         image, (alpha, trimap) = check_frame(image, {"alpha": alpha, "trimap": trimap})
         foreground, background = known_areas(trimap)
         trimap = torch.full_like(trimap, UNKNOWN).masked_fill_(foreground, 1).masked_fill_(background, 0)
-        picture, levels = image.permute(2, 0, 1).unsqueeze(0).contiguous(), levels_of(image)
-        still = Flow(torch.zeros(1, 2, 1, 1, device=image.device), (1.0, 1.0), levels.size)
+        picture = planes_of(image)
+        levels = pyramid_of(picture)
+        still = Flow(torch.zeros(1, 2, 1, 1, dtype=torch.float32, device=image.device), (1.0, 1.0), levels.size)
         self._anchor = _Anchor(picture, levels, alpha, trimap)
         self._last = _Frame(levels, picture, still, alpha, trimap, torch.zeros_like(trimap), 0.0)
         self._waits = False
 
-    @torch.no_grad()
+    @plain_results
     def trimap(self, image: Tensor) -> Carried:
         """The trimap of the next frame.
 
@@ -134,18 +136,19 @@ class Carry:
         if self._waits:
             raise RuntimeError("the frame before has no matte yet: hand it over with go_on first")
         image, _ = check_frame(image, {}, tuple(anchor.alpha.shape))
-        levels = levels_of(image)
+        picture = planes_of(image)
+        levels = pyramid_of(picture)
         if is_cut(last.levels, levels):
             raise LostError(1.0, "a scene cut lies before this frame, and nothing can be carried across it: give a "
                                  "mask for this frame")
-        frame, lost, what = _carried(anchor, last, image.permute(2, 0, 1).unsqueeze(0).contiguous(), levels)
+        frame, lost, what = _carried(anchor, last, picture, levels)
         if lost > self.most_lost:
             raise LostError(lost, f"{what}, more than the {self.most_lost:.0%} allowed: give a mask for this frame, or "
                                   "one just before")
         self._last, self._waits = frame, True
-        return Carried(frame.trimap, lost)
+        return Carried(frame.trimap.clone(), lost)
 
-    @torch.no_grad()
+    @plain_results
     def go_on(self, alpha: Tensor) -> None:
         """Takes the matte [H, W] in 0..1 of the frame that `trimap` was last called for.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from ..plain import plain_results
 from ..steps import Interrupt, Progress, Step, of_frame, part
 from .backdrop import Look
 from .carry import Carry, LostError
@@ -75,7 +76,7 @@ class _Held:
     step: Step
 
 
-@torch.inference_mode()
+@plain_results
 def matte_clip(
     clip: Clip,
     masks: Masks,

@@ -104,7 +104,7 @@ def grey_of(frame: Any, colours: Colours, *, alpha: bool = False) -> Tensor:
         pixels = frame.to_ndarray(format="rgba64le" if wide else "rgba")
         return torch.from_numpy(pixels[..., 3].astype(np.float32) / (65535 if wide else 255))
     if colours.matrix == RGB:
-        return (rgb_of(frame, colours) @ torch.tensor([0.299, 0.587, 0.114])).clamp(0, 1)
+        return (rgb_of(frame, colours) @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float32)).clamp(0, 1)
     if _is_grey(frame):
         if not re.fullmatch("gray(8|[0-9]+le)?", kind.name):  # with alpha, big-endian, of one bit
             frame = frame.reformat(format="gray16le")

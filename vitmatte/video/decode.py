@@ -29,7 +29,7 @@ def decoded(container: Any, stream: Any, name: str) -> Iterator[Any]:
         for packet in container.demux(stream):
             yield from decoder.decode(packet if packet.size else None)
     except av.error.FFmpegError as error:
-        raise ValueError(f"{name} is damaged: {str(error):.200}") from error
+        raise ValueError(f"{name} is damaged: {getattr(error, 'strerror', None) or error!s:.200}") from error
 
 
 def _other_decoder(stream: Any, name: str) -> Any | None:

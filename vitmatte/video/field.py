@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..checks import check_tensor
+from ..plain import outside_inference_mode
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -24,24 +27,37 @@ class Flow:
     size: tuple[int, int]
 
     @classmethod
+    @outside_inference_mode
     def of(cls, dense: Tensor) -> Flow:
-        """The flow that a displacement for each pixel, [H, W, 2], makes."""
+        """The flow that a displacement (x, y) in pixels for each pixel, [H, W, 2], makes.
+
+        Raises:
+            TypeError: for what is no dense tensor. ValueError: for another shape, or values that are not finite.
+        """
+        check_tensor(dense, "dense")
+        if dense.ndim != 3 or dense.shape[2] != 2 or dense.numel() == 0:
+            raise ValueError(f"dense has shape {list(dense.shape)}; expected [height, width, 2]")
+        if not bool(dense.isfinite().all()):
+            raise ValueError("dense has values that are not finite (NaN or infinite)")
         size = int(dense.shape[0]), int(dense.shape[1])
         return cls(dense.float().permute(2, 0, 1).unsqueeze(0), size, size)
 
+    @outside_inference_mode
     def at(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Motion along x and y at positions in the frame's pixels, tensors of any one shape."""
         moved = sample(self.grid, x, y, self.extent)
         return moved[0], moved[1]
 
+    @outside_inference_mode
     def after(self, other: Flow) -> Flow:
         """The motion by this flow and then by the other one, which begins where this one ends; on this one's grid."""
         down, across = self.grid.shape[-2:]
-        y = (torch.arange(down, device=self.grid.device) + 0.5) * (self.extent[0] / down) - 0.5
-        x = (torch.arange(across, device=self.grid.device) + 0.5) * (self.extent[1] / across) - 0.5
+        y = (torch.arange(down, dtype=torch.float32, device=self.grid.device) + 0.5) * (self.extent[0] / down) - 0.5
+        x = (torch.arange(across, dtype=torch.float32, device=self.grid.device) + 0.5) * (self.extent[1] / across) - 0.5
         further = other.at(x + self.grid[0, 0], y[:, None] + self.grid[0, 1])
         return Flow(self.grid + torch.stack(further).unsqueeze(0), self.extent, self.size)
 
+    @outside_inference_mode
     def dense(self) -> Tensor:
         """[H, W, 2]: a displacement for each pixel."""
         y, x = (torch.arange(side, device=self.grid.device, dtype=torch.float32) for side in self.size)

@@ -179,7 +179,8 @@ class VideoFile(Clip):
         try:
             container = av.open(given, "r", metadata_errors="ignore")
         except (av.error.FFmpegError, ValueError) as error:
-            raise ValueError(f"{self.name} cannot be read as a video: {str(error):.200}") from error
+            raise ValueError(f"{self.name} cannot be read as a video: "
+                             f"{getattr(error, 'strerror', None) or error!s:.200}; expected a video file") from error
         with container:
             streams = [one for one in container.streams.video
                        if one.codec_context is not None and not one.disposition.value & ATTACHED]

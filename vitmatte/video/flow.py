@@ -30,7 +30,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..plain import plain_results
 from .field import Flow, sample
+from .frames import check_frame, planes_of
+from .stencils import gradient, mean_around
 from .tiles import CELL, Tiles
 
 LARGE = 320  # pixels of the shorter side: pictures from here on are looked at in half their size at most
@@ -54,12 +57,25 @@ class Levels:
     size: tuple[int, int]
 
 
+@plain_results
 def levels_of(image: Tensor) -> Levels:
-    """The pyramid of a frame [H, W, 3] in 0..1."""
+    """The pyramid of a frame.
+
+    Args:
+        image: [H, W, 3 or 4], floating point in 0..1; a fourth channel is left out.
+
+    Raises:
+        TypeError: for what is no dense tensor. ValueError: for another shape, type or range.
+    """
+    image, _ = check_frame(image, {})
+    return pyramid_of(planes_of(image))
+
+
+def pyramid_of(picture: Tensor) -> Levels:
+    """The pyramid of a frame [1, 3, H, W] that has been checked."""
     from kornia.geometry.transform import pyrdown
 
-    picture = image.permute(2, 0, 1).unsqueeze(0).float().contiguous()
-    size = int(image.shape[0]), int(image.shape[1])
+    size = int(picture.shape[2]), int(picture.shape[3])
     if min(size) >= LARGE:
         picture = F.avg_pool2d(picture, 2)
     pictures = [picture]
@@ -68,7 +84,7 @@ def levels_of(image: Tensor) -> Levels:
     return Levels(pictures, size)
 
 
-@torch.no_grad()
+@plain_results
 def flow_between(
     first: Levels, second: Levels, *, area: Tensor | None = None, weight: Tensor | None = None,
     second_weight: Tensor | None = None, start: Flow | None = None,
@@ -82,7 +98,20 @@ def flow_between(
         second_weight: the same of the second frame, where the first has no matte yet.
         start: motion that is nearly right: it is refined on the finest levels alone, by NEARLY on each at most. It may
             turn and enlarge.
+
+    Raises:
+        ValueError: frames, an area, weights or a start of several sizes, or weights that are not finite.
     """
+    for name, found_size in (("second", second.size), ("area", None if area is None else tuple(area.shape)),
+                             ("weight", None if weight is None else tuple(weight.shape)),
+                             ("second_weight", None if second_weight is None else tuple(second_weight.shape)),
+                             ("start", None if start is None else start.size)):
+        if found_size not in (None, first.size):
+            raise ValueError(f"{name} is of size {found_size} and the first frame {first.size} (height, width); "
+                             "expected one size for all")
+    for name, plane in (("weight", weight), ("second_weight", second_weight)):
+        if plane is not None and not bool(plane.sum().isfinite()):
+            raise ValueError(f"{name} has values that are not finite (NaN or infinite)")
     device = first.pictures[0].device
     shares = [_reduced(plane, first) for plane in (weight, second_weight)]
     found = start
@@ -92,7 +121,7 @@ def flow_between(
         size = int(picture.shape[2]), int(picture.shape[3])
         down, right = first.size[0] / size[0], first.size[1] / size[1]  # the frame's pixels in one of the level
         tiles = Tiles(size, area if level < WHOLE else None, device)
-        v = torch.zeros(1, 2, *tiles.cells, device=device)
+        v = torch.zeros(1, 2, *tiles.cells, dtype=torch.float32, device=device)
         if found is not None:
             x, y = tiles.middles()
             x, y = found.at((x + 0.5) * right - 0.5, (y + 0.5) * down - 0.5)
@@ -136,7 +165,7 @@ def _refined(
         return v
 
     def window(*planes: Tensor) -> Tensor:
-        return _mean_around(tiles.pooled(torch.stack(planes, 1)), WINDOW)
+        return mean_around(tiles.pooled(torch.stack(planes, 1)), WINDOW)
 
     def moved(planes: Tensor, by: Tensor) -> Tensor:
         return sample(planes, tiles.x + by[:, 0], tiles.y + by[:, 1]).transpose(0, 1)  # [N, C, T, T]
@@ -149,15 +178,16 @@ def _refined(
     elif other_weight is not None:
         share = moved(other_weight, tiles.dense(v))
     share = share.square().clamp_(min=FLOOR) * tiles.inside
-    gx, gy = _gradient(framed)
+    gx, gy = gradient(framed)
     wx, wy = gx * share, gy * share
     sums = window((wx * gx).sum(1), (wx * gy).sum(1), (wy * gy).sum(1), share[:, 0])
     damping = DAMPING * sums[:, 3] + 1e-12
     a, b, d = sums[:, 0] + damping, sums[:, 1], sums[:, 2] + damping
     scale = 1 / (a * d - b * b)
     mass = tiles.pooled(share) + 1e-9
-    spread = _mean_around(mass, SMOOTH)
-    base, turn = _affine(v, mass) if nearly is not None else (torch.zeros_like(v), torch.eye(2, device=v.device))
+    spread = mean_around(mass, SMOOTH)
+    base, turn = _affine(v, mass) if nearly is not None else (
+        torch.zeros_like(v), torch.eye(2, dtype=v.dtype, device=v.device))
     begun, best, least = v, v, torch.full_like(a, float("inf"))
     for step in range(steps + 1):
         rest = moved(other, tiles.dense(v)) - mine
@@ -170,7 +200,7 @@ def _refined(
         way = torch.stack([(d * p - b * q) * scale, (a * q - b * p) * scale], 1).clamp_(-LONGEST, LONGEST)
         if nearly is not None:
             way = torch.einsum("ij,njhw->nihw", turn, way)
-        v = base + _mean_around((v - way - base) * mass, SMOOTH) / spread
+        v = base + mean_around((v - way - base) * mass, SMOOTH) / spread
     if nearly is not None:
         best = torch.where((best - begun).norm(dim=1, keepdim=True) <= nearly, best, begun)
     return best if weight is None and other_weight is None else base + _extended(best - base, mass)
@@ -184,7 +214,7 @@ def _affine(v: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
         The motion at the cells, [1, 2, h, w], and I + L, [2, 2], by which it maps differences of positions.
     """
     down, across = v.shape[-2:]
-    y, x = (torch.arange(side, device=v.device) * float(CELL) for side in (down, across))
+    y, x = (torch.arange(side, dtype=torch.float32, device=v.device) * CELL for side in (down, across))
     share, values = (mass / mass.sum()).flatten(), v[0].flatten(1)  # [N], [2, N]
     points = torch.stack([x.expand(down, across), y[:, None].expand(down, across)]).flatten(1)
     points = points - (points * share).sum(1, keepdim=True)
@@ -193,26 +223,7 @@ def _affine(v: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
     a, d = a + CELL * CELL, d + CELL * CELL
     inverse = torch.stack([torch.stack([d, -b]), torch.stack([-b, a])]) / (a * d - b * b)
     linear = ((values - mean) * share) @ points.T @ inverse
-    return (mean + linear @ points).view_as(v), torch.eye(2, device=v.device) + linear
-
-
-def _gradient(framed: Tensor) -> tuple[Tensor, Tensor]:
-    """Sobel's, along x and y, of planes [..., h + 2, w + 2]: [..., h, w] each, in values a pixel. As kornia's
-    spatial_gradient, which takes several times as long for tiles."""
-    above = framed[..., :-2, :] + 2 * framed[..., 1:-1, :] + framed[..., 2:, :]
-    left = framed[..., :-2] + 2 * framed[..., 1:-1] + framed[..., 2:]
-    return (above[..., 2:] - above[..., :-2]).div_(8), (left[..., 2:, :] - left[..., :-2, :]).div_(8)
-
-
-def _mean_around(planes: Tensor, side: int) -> Tensor:
-    """Means over squares of cells, an odd number along each side; beyond the border lies 0. As kornia's box_blur and
-    torch's avg_pool2d, which take several times as long for small squares."""
-    (height, width), reach = planes.shape[-2:], side // 2
-    framed = F.pad(planes, (reach,) * 4)
-    rows, *others = (framed[..., i:i + height, :] for i in range(side))
-    rows = sum(others, rows)
-    total, *others = (rows[..., i:i + width] for i in range(side))
-    return sum(others, total).div_(side * side)
+    return (mean + linear @ points).view_as(v), torch.eye(2, dtype=v.dtype, device=v.device) + linear
 
 
 def _extended(v: Tensor, mass: Tensor) -> Tensor:

@@ -57,7 +57,8 @@ def numbered_pictures(path: Path) -> dict[int, Path]:
     if not found:
         others = left_out_of(folder)
         there = f" (there is {listed(others)})" if others else ""
-        raise FileNotFoundError(f"no pictures {path}; looked for {', '.join(suffixes())}{there}")
+        where = f"that match {path}" if is_pattern(path) else f"in {path}"
+        raise FileNotFoundError(f"no pictures {where}; looked for {', '.join(suffixes())}{there}")
     return dict(sorted(found.items()))
 
 

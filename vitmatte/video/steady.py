@@ -23,11 +23,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import check_number
+from ..checks import check_number, check_tensor
+from ..plain import plain_results
 from ..trimap.known import known_areas
 from .field import Flow, at, sample
-from .flow import Levels, flow_between, levels_of
-from .frames import check_frame
+from .flow import Levels, flow_between, pyramid_of
+from .frames import check_frame, planes_of
 from .trust import Moved, agreement, is_cut, move, settled
 
 Motion = Callable[[Tensor, Tensor], Tensor]
@@ -96,8 +97,9 @@ class Steady:
         self._waiting: list[_Frame] = []
         self._last: _Frame | None = None
         self._past: _Past | None = None
+        self._size: tuple[int, int] | None = None
 
-    @torch.no_grad()
+    @plain_results
     def push(self, image: Tensor, alpha: Tensor, trimap: Tensor) -> list[SteadyFrame]:
         """Takes the next frame, and gives those that are done.
 
@@ -113,25 +115,26 @@ class Steady:
             TypeError: for what is no dense tensor. ValueError: for other shapes, types or ranges, sizes that differ
                 from each other or from the frames before.
         """
-        before = None if self._last is None else tuple(self._last.alpha.shape)
-        image, (alpha, trimap) = check_frame(image, {"alpha": alpha, "trimap": trimap}, before)
+        image, (alpha, trimap) = check_frame(image, {"alpha": alpha, "trimap": trimap}, self._size)
+        self._size = int(alpha.shape[0]), int(alpha.shape[1])
         if self.strength == 0:
             return [SteadyFrame(alpha, 0.0, False)]
         self._last = self._frame(image, alpha, trimap)
         self._waiting.append(self._last)
         return [self._next()] if len(self._waiting) > self.ahead else []
 
-    @torch.no_grad()
+    @plain_results
     def finish(self) -> list[SteadyFrame]:
         """The frames that were held back. A frame pushed after that begins another clip."""
         rest = [self._next() for _ in range(len(self._waiting))]
-        self._last = self._past = None
+        self._last = self._past = self._size = None
         return rest
 
     def _frame(self, image: Tensor, alpha: Tensor, trimap: Tensor) -> _Frame:
         foreground, background = known_areas(trimap)
         unknown = ~(foreground | background)
-        planes, levels, last = image.permute(2, 0, 1).unsqueeze(0).contiguous(), levels_of(image), self._last
+        planes, last = planes_of(image), self._last
+        levels = pyramid_of(planes)
         cut = last is not None and is_cut(last.levels, levels)
         if last is None or cut:
             return _Frame(planes, alpha, unknown, levels, cut, None, None)
@@ -147,10 +150,14 @@ class Steady:
         assert self.motion is not None
         size = int(first.shape[0]), int(first.shape[1])
         motion = self.motion(first, second)
+        check_tensor(motion, "what motion gives")
         if tuple(motion.shape) != (*size, 2):
             raise ValueError(f"motion gives shape {list(motion.shape)}; expected {[*size, 2]}, [height, width, 2]: one "
                              "displacement (x, y) in pixels for each pixel of the first picture")
-        return Flow.of(motion.to(first.device))
+        if not bool(motion.isfinite().all()):
+            raise ValueError("motion gives values that are not finite (NaN or infinite); expected displacements in "
+                             "pixels, of 0 where none is known")
+        return Flow.of(motion.to(first.device, torch.float32, copy=True))
 
     def _next(self) -> SteadyFrame:
         frame = self._waiting.pop(0)

@@ -39,8 +39,9 @@ class Tiles:
     def _between(self) -> Tensor:
         """[T, cells of a tile + 2]: how much each pixel of a row has of each cell, and of the one before and after."""
         count = TILE // CELL + 2
-        pixel = (torch.arange(TILE, device=self.y.device) + 0.5) / CELL + 0.5  # in cells, the first one's middle at 0
-        return (1 - (pixel[:, None] - torch.arange(count, device=self.y.device)).abs()).clamp_(min=0)
+        pixel, cell = (torch.arange(side, dtype=torch.float32, device=self.y.device) for side in (TILE, count))
+        pixel = (pixel + 0.5) / CELL + 0.5  # in cells, the first one's middle at 0
+        return (1 - (pixel[:, None] - cell).abs()).clamp_(min=0)
 
     def _holding(self, area: Tensor) -> Tensor:
         step = NEAR * max(round(area.shape[0] / self.size[0]), 1)
@@ -85,5 +86,6 @@ class Tiles:
 
     def middles(self) -> tuple[Tensor, Tensor]:
         """x and y of the cells' middles, in pixels, both [cells down, across]."""
-        y, x = ((torch.arange(count, device=self.y.device) + 0.5) * CELL - 0.5 for count in self.cells)
+        y, x = ((torch.arange(count, dtype=torch.float32, device=self.y.device) + 0.5) * CELL - 0.5
+                for count in self.cells)
         return x[None, :].expand(self.cells), y[:, None].expand(self.cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Target:
         suffix = self.suffix
         known = MATTES if self.kind == "matte" else PICTURES
         # A folder may have a dot in its name, but nobody means cut.avi or cut.png to be one.
-        if suffix not in known or (not is_pattern(self.path) and self.path.suffix and not self.path.is_dir()):
+        if suffix not in known or (not is_pattern(self.path) and self.path.suffix and not os.path.isdir(self.path)):
             raise ValueError(f"{self.path}: expected a video ({', '.join(encode.SUFFIXES)}), a pattern of pictures "
                              f"such as {self.path.with_suffix('').name}.####.png ({', '.join(known)}), or a folder")
         if suffix == ".exr":
@@ -81,7 +82,7 @@ class Target:
             if clip.colours.hdr and self.kind != "matte":
                 raise ValueError(f"{self.path}: {clip.name} is of high dynamic range (PQ or HLG), of which no light is "
                                  "computed here; write .mov, .mkv or .png, which keep its numbers")
-        if self.path.is_file():
+        if os.path.isfile(self.path):
             raise ValueError(f"{self.path} is a file; expected the name of a folder or of a video")
         check_can_write(self.picture((0, "0")))
 
@@ -130,4 +131,4 @@ def writers(targets: list[Target], clip: Clip, *, sound: bool = True) -> Iterato
 
 def is_done(targets: list[Target], frame: tuple[int, str]) -> bool:
     """Whether all files of a frame of that number and name are there."""
-    return all(not target.is_video and target.picture(frame).is_file() for target in targets)
+    return all(not target.is_video and os.path.isfile(target.picture(frame)) for target in targets)

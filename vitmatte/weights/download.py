@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..files import check_new_folder
+from ..files import check_can_write, check_new_folder, make_folder, not_written
 from ..values import read_json
 from .checksums import file_sha256, has_checksum, is_checksum
 from .config_file import CONFIG_NAME, PREPROCESSOR_NAME
@@ -81,23 +81,24 @@ def download(
         folder/name.
 
     Raises:
-        ValueError: unknown name. NotADirectoryError: folder is a file. DownloadError: offline, not reachable, refused,
-        disk full, or other bytes than were published.
+        ValueError: unknown name. OSError: folder is a file, or cannot be written. DownloadError: offline, not
+        reachable, refused, disk full, or other bytes than were published.
     """
     model = released(name)
     if model is None:
         raise ValueError(f"{name!r} is not a released model; expected one of {', '.join(RELEASED)}")
     check_new_folder(folder, "the folder of models")
     waiting = Path(folder) / ".incomplete" / model.name
-    waiting.mkdir(parents=True, exist_ok=True)
+    target = Path(folder) / model.name
+    check_can_write(waiting.with_suffix(".lock"), target / PREPROCESSOR_NAME)
+    make_folder(waiting)
     with _only_one(waiting.with_suffix(".lock"), check_interrupt):
         if found := on_disk(name, folder):  # another process was faster
             return found
-        target = Path(folder) / model.name
         for file in (PREPROCESSOR_NAME, CONFIG_NAME, model.weights):  # weights last: with them the model is there
             report = on_progress if file == model.weights else None
             fetched = _fetch(model, file, waiting, token, report, check_interrupt)
-            target.mkdir(exist_ok=True)
+            make_folder(target)
             os.replace(fetched, target / file)
         shutil.rmtree(waiting, ignore_errors=True)
     log.info("downloaded %s to %s", model.name, target)
@@ -145,7 +146,7 @@ def _fetch(
         url, published = describe(model.repository, file, model.revision, **how)
         checksum = _checksum(model, file, published)
         part, size = waiting / f"{file}.{(checksum or 'unknown')[:16]}", published.size
-        with part.open("ab") as stream, tqdm(
+        with _opened(part) as stream, tqdm(
             desc=file, total=size, initial=stream.tell(), unit="B", unit_scale=True, disable=on_progress is not None
         ) as bar, closing(receive(url, stream.tell(), size, **how)) as chunks:
             for place, chunk in chunks:
@@ -172,6 +173,14 @@ def _pause(check_interrupt: Callable[[], None] | None, seconds: float) -> None:
         time.sleep(min(left, 0.25))
 
 
+def _opened(path: Path) -> BinaryIO:
+    """A file to go on with, or a new one; OSError where it cannot be written."""
+    try:
+        return path.open("ab")
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
 def _write(stream: BinaryIO, place: int, chunk: bytes) -> None:
     """Writes a chunk to its place in a file, which ends there."""
     try:
@@ -181,7 +190,7 @@ def _write(stream: BinaryIO, place: int, chunk: bytes) -> None:
         stream.write(chunk)
         stream.flush()
     except OSError as error:
-        raise TransferError(str(error)) from error
+        raise TransferError(str(not_written(stream.name, error))) from error
 
 
 def _checksum(model: Released, file: str, published: HfFileMetadata) -> str | None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..checks import check_cast
 from ..model.config import MattingConfig
 from ..model.vitmatte import ViTMatte
+from ..plain import outside_inference_mode
 from .config_file import CONFIG_NAME, read_config
 from .infer_config import WEIGHTS_NAMES, infer_config
 from .layouts import State, canonical_state
@@ -96,6 +97,7 @@ def architecture_of(name_or_path: str | os.PathLike[str]) -> MattingConfig:
     return read_checkpoint(weights).config() if beside is None else read_config(beside)
 
 
+@outside_inference_mode
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Reads the weights of a folder, or a weights file, in any layout; errors as in `load_net`."""
     weights = find_weights(path)
@@ -103,6 +105,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(weights, state, layout)
 
 
+@outside_inference_mode
 def load_net(
     path: str | os.PathLike[str],
     *,

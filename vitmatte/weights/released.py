@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from os.path import isfile  # unlike Path.is_file, it answers for names that are too long as well
 from pathlib import Path
 
 from .checksums import file_sha256
@@ -108,7 +109,7 @@ def on_disk(name: str, *folders: str | os.PathLike[str] | None) -> Path | None:
 def _is_straight_in(folder: Path, model: Released) -> bool:
     """Whether a folder's own files are the model's."""
     weights = folder / model.weights
-    if not model.sha256 or not (folder / CONFIG_NAME).is_file() or not weights.is_file():
+    if not model.sha256 or not isfile(folder / CONFIG_NAME) or not isfile(weights):
         return False
     state = weights.stat()
     if model.size not in (None, state.st_size):
@@ -122,12 +123,12 @@ def _snapshot(cache: Path, model: Released) -> Path:
 
 
 def _is_whole(place: Path, model: Released) -> bool:
-    if not (place / CONFIG_NAME).is_file():
+    if not isfile(place / CONFIG_NAME):
         return False
     published, converted = place / model.weights, place / WEIGHTS_NAMES[0]
-    if published.is_file() and model.size in (None, published.stat().st_size):
+    if isfile(published) and model.size in (None, published.stat().st_size):
         return True
-    return converted != published and converted.is_file()
+    return converted != published and isfile(converted)
 
 
 @lru_cache(maxsize=16)
