@@ -371,9 +371,8 @@ export class Ui {
         Math.max(...boxes.map((box) => box[0] + box[2])), Math.max(...boxes.map((box) => box[1] + box[3]))]
     }, type)
     const scale = width / (right - left), height = (bottom - top) * scale
-    if (height + 2 * BARS > this.size.height) {
-      this.size = { ...this.size, height: Math.ceil(height) + 2 * BARS }
-      await this.page.setViewportSize(this.size)
+    if (height + 2 * BARS > this.page.viewportSize().height) { // until the page is opened afresh
+      await this.page.setViewportSize({ ...this.size, height: Math.ceil(height) + 2 * BARS })
       await this.page.waitForTimeout(1500)
     }
     const place = await this.page.evaluate(([left, top, scale, width, height]) => {
