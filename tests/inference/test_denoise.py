@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from vitmatte import load_model, matte
+from vitmatte.inference import transposed
 from vitmatte.inference.decode import decoder_shape
 from vitmatte.inference.frames import Frame, Setting, compute
 from vitmatte.inference.matting import prepare
@@ -273,3 +274,46 @@ def test_the_published_size(tmp_path):
     torch.save({"model": {f"model.{name}": value for name, value in net.state_dict().items()}}, tmp_path / "net.pth")
     found = load_net(tmp_path / "net.pth", fold=True).architecture
     assert found == replace(config, backbone=TransformerConfig())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (17, 12), (40, 33)], ids=str)
+def test_strips_of_transposed_convolutions(monkeypatch, size):
+    """As where products are written down, a few rows at a time."""
+    conv = torch.nn.ConvTranspose2d(6, 5, 4, stride=2, padding=1)
+    x = torch.randn(1, 6, *size).contiguous(memory_format=torch.channels_last)
+    seen: list[int] = []
+    conv.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2]))
+    with torch.no_grad():
+        expected = conv(x)
+        for rows in (1, 3, 8):
+            monkeypatch.setattr(transposed, "UNFOLDED", rows * 16 * 5 * size[1] * 4)
+            for unfolds in (True, False):
+                monkeypatch.setattr(transposed, "unfolds", lambda unfolds=unfolds: unfolds)
+                seen.clear()
+                found = transposed.doubled(conv, x)
+                assert torch.allclose(found, expected, atol=1e-5)
+                assert max(seen) <= (rows + 2 if unfolds else size[0])
+                assert len(seen) == (-(-size[0] // rows) if unfolds else 1)
+
+
+def test_strips_within_a_net(monkeypatch):
+    image, trimap = scene(90, 100)
+    expected = matte(MODEL, image[None], trimap)
+    monkeypatch.setattr(transposed, "UNFOLDED", 1)
+    monkeypatch.setattr(transposed, "unfolds", lambda: True)
+    assert_close(matte(MODEL, image[None], trimap), expected, ALPHA)
+
+
+def test_processors_that_write_products_down(monkeypatch):
+    for variable in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(variable, raising=False)
+    for capability, limit, expected in (("DEFAULT", None, True), ("AVX2", None, False), ("AVX512", "sse41", True),
+                                        ("AVX2", "AVX", True), ("AVX512", "AVX2", False)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+        with monkeypatch.context() as patch:
+            if limit:
+                patch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+            transposed.unfolds.cache_clear()
+            assert transposed.unfolds() == expected
+    transposed.unfolds.cache_clear()

@@ -2,6 +2,7 @@
 // never by their version.
 const SLOW = 180_000 // ms; machines that test are busy
 const PACK = 'ComfyUI-ViTMatte'
+const BARS = 120 // pixels at the page's top and bottom that its bars may cover
 
 export class Ui {
   constructor (browser, url, { width, height, scale }) {
@@ -359,25 +360,31 @@ export class Ui {
   }
 
   // Shows the first node of a type, or without one the whole graph, so large in the middle of the page that it is
-  // `width` pixels wide; gives its place.
+  // `width` pixels wide; gives its place. The page grows where it is too low, since its bars would hide the top.
   async show ({ type, width }) {
-    const place = await this.page.evaluate(([type, width]) => {
+    const [left, top, right, bottom] = await this.page.evaluate((type) => {
       const { canvas, graph } = window.app
       canvas.deselectAll()
       const boxes = graph._nodes.filter((node) => !type || node.type === type).slice(0, type ? 1 : undefined)
         .map((node) => node.getBounding())
-      const left = Math.min(...boxes.map((box) => box[0])), right = Math.max(...boxes.map((box) => box[0] + box[2]))
-      const top = Math.min(...boxes.map((box) => box[1])), bottom = Math.max(...boxes.map((box) => box[1] + box[3]))
-      const scale = width / (right - left)
+      return [Math.min(...boxes.map((box) => box[0])), Math.min(...boxes.map((box) => box[1])),
+        Math.max(...boxes.map((box) => box[0] + box[2])), Math.max(...boxes.map((box) => box[1] + box[3]))]
+    }, type)
+    const scale = width / (right - left), height = (bottom - top) * scale
+    if (height + 2 * BARS > this.page.viewportSize().height) { // until the page is opened afresh
+      await this.page.setViewportSize({ ...this.size, height: Math.ceil(height) + 2 * BARS })
+      await this.page.waitForTimeout(1500)
+    }
+    const place = await this.page.evaluate(([left, top, scale, width, height]) => {
+      const { canvas } = window.app
       const { x, y } = canvas.canvas.getBoundingClientRect()
-      const height = (bottom - top) * scale
       const place = { x: (innerWidth - width) / 2, y: (innerHeight - height) / 2, width, height }
       canvas.ds.scale = scale
       canvas.ds.offset[0] = (place.x - x) / scale - left
       canvas.ds.offset[1] = (place.y - y) / scale - top
       canvas.setDirty(true, true)
       return place
-    }, [type, width])
+    }, [left, top, scale, width, height])
     await this.page.mouse.move(2, this.size.height / 2) // nothing is hovered over
     await this.page.waitForTimeout(1500)
     return place

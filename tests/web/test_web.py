@@ -177,6 +177,17 @@ def test_help_shows_all_its_pictures(browser, node):
     assert all(picture["width"] >= 300 for picture in shown), shown
 
 
+def test_pictures_of_nodes_taller_than_the_page_have_their_top(browser, tmp_path):
+    """As make_pictures.py takes them for the help pages: the page's bars hide nothing of the title."""
+    browser.openTemplate(name="Video matting of any length (ViTMatte)")
+    place = browser.show(type="ViTMatteVideo", width=500)
+    browser.shot(path=str(tmp_path / "node.png"), clip=place)
+    picture = np.asarray(Image.open(tmp_path / "node.png").convert("RGB")).astype(int)
+    assert picture.shape[0] > 1000  # the page is as high at first
+    title = picture[5:25, 400:480]  # beside its text
+    assert abs(title - title[-1, -1]).max() <= 3, "one colour, from the upper edge on"
+
+
 def test_from_a_photograph_and_a_mask_painted_by_hand_to_a_cutout(browser, server):
     """What the note of the template says where there is no Remove Background."""
     browser.openTemplateRaw(name="Remove background from your photo (ViTMatte matting)")

@@ -28,6 +28,7 @@ from ..padding import Span
 from .context import Context, Region
 from .decode import cut, decoder_shape, head_logits
 from .tiles import Tile, cover
+from .transposed import doubled
 from .unet_tiles import UNetShape, UNetSpans, below_enlargement
 from .upsample import add_enlarged, by_taps
 
@@ -205,7 +206,7 @@ class _Run:
 def _up(block: UpBlock, x: Tensor, added: Tensor | None, context: Context) -> Tensor:
     """A block on the way up before its last ReLU: [1, C, H, W] to [1, outputs, 2H, 2W]."""
     with _repeatable(x):
-        inner = block.conv1(x)
+        inner = doubled(block.conv1, x)
     inner = _finished(block.bn1(inner), context)
     inner = inner if added is None else inner.add_(added)
     result: Any = block.bn2(block.conv2(inner))
