@@ -21,7 +21,7 @@ from PIL import Image
 from rounding import ALPHA
 from safetensors.torch import load_file
 
-from vitmatte import VitMatteForImageMatting, load_model
+from vitmatte import VitMatteForImageMatting, load_model, load_net
 from vitmatte.cli.main import main
 from vitmatte.huggingface.processing import VitMatteImageProcessor
 from vitmatte.inference.preprocessing import IMAGENET_MEAN
@@ -33,7 +33,7 @@ from vitmatte.training.ema import Average
 from vitmatte.training.loop import train
 from vitmatte.training.optimizer import Muon, orthogonalised, split_parameters
 from vitmatte.training.precision import choose_precision, measured
-from vitmatte.training.publish import publish, within_halves
+from vitmatte.training.publish import mean_net, publish, within_halves
 from vitmatte.training.recipe import Crops, Phase, Schedule, read_recipe
 from vitmatte.training.state import only_one
 from vitmatte.training.vit_weights import load_plain_backbone
@@ -127,6 +127,26 @@ def test_a_signal_while_the_end_is_written(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr("vitmatte.training.loop.validate", validate)
     train(ours, stop_after=1)
     assert read_pickle(tmp_path / "state.pt")["best"] == 0.5
+
+
+def test_the_mean_of_two_nets(tmp_path):
+    nets = [random_net(seed=seed) for seed in (0, 1)]
+    for name, net in zip("ab", nets, strict=True):
+        net.save_pretrained(tmp_path / name)
+    mean = mean_net([tmp_path / "a", tmp_path / "b"]).state_dict()
+    first, second = (load_net(tmp_path / name).state_dict() for name in "ab")
+    for name, value in mean.items():
+        if value.is_floating_point():
+            assert_close(value, (first[name].double() + second[name].double()) / 2, 2.0**-24 * value.abs().max())
+    with torch.no_grad():
+        publish([tmp_path / "a", tmp_path / "b"], tmp_path / "given")
+    assert load_model(tmp_path / "given").net.architecture.hidden_size == 48
+    random_net(small_config(num_hidden_layers=3, residual_block_indices=[1], window_block_indices=[0])).save_pretrained(
+        tmp_path / "c")
+    with pytest.raises(ValueError, match="c has another architecture than .*a; expected nets of one run"):
+        mean_net([tmp_path / "a", tmp_path / "c"])
+    with pytest.raises(ValueError, match="there is no source"):
+        mean_net([])
 
 
 @pytest.mark.parametrize("as_file", [False, True])

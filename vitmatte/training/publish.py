@@ -1,13 +1,14 @@
 """A trained net as it is given out: weights in half precision, what is added or divided by in single precision.
 
     python -m vitmatte.training.publish runs/tiny/best vitmatte/bundled/vitmatte-tiny
+    python -m vitmatte.training.publish runs/first/last runs/second/last FOLDER    (the mean of their weights)
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from ..checks import check_cast
 from ..files import check_new_folder, make_folder, whole_files
 from ..inference.preprocessing import DIVISOR, IMAGENET_MEAN, IMAGENET_STD
 from ..model.config import MattingConfig
+from ..model.vitmatte import ViTMatte
 from ..weights.config_file import CONFIG_NAME, PREPROCESSOR_NAME, described
 from ..weights.load import load_net
 from ..weights.save import ARCHITECTURE
@@ -26,19 +28,21 @@ HEAD_EPS = 1e-5  # torch's default
 LARGEST = 2.0**14  # a quarter of what float16 holds
 
 
-def publish(source: Path, target: Path) -> None:
+def publish(source: Path | Sequence[Path], target: Path) -> None:
     """Writes config.json, preprocessor_config.json and model.safetensors to `target`, each whole or not at all.
 
     Args:
-        source: a folder with a net, such as a run's best/.
+        source: a folder with a net, such as a run's best/; of several, see `mean_net`.
         target: the folder to write.
 
     Raises:
-        FileNotFoundError, ValueError: as `weights.load.load_net` and `within_halves`.
+        FileNotFoundError, ValueError: as `weights.load.load_net`, `mean_net` and `within_halves`.
     """
-    net = load_net(source)
+    sources = [source] if isinstance(source, Path) else list(source)
+    net = mean_net(sources)
     if net.architecture.diffusion is not None:
-        raise ValueError(f"{source} is a DiffMatte; only nets with ViTMatte's decoder are trained here and published")
+        raise ValueError(f"{sources[0]} is a DiffMatte; only nets with ViTMatte's decoder are trained here and "
+                         "published")
     check_new_folder(target, "target")
     make_folder(target)
     text = {"architectures": [ARCHITECTURE], "torch_dtype": "float16", **described(net.architecture)}
@@ -57,6 +61,28 @@ def publish(source: Path, target: Path) -> None:
         write_safetensors(weights, {name: halved(name, value) for name, value in fitting.items()})
         config.write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
         preprocessor.write_text(json.dumps(processor, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def mean_net(sources: Sequence[Path]) -> ViTMatte:
+    """The net whose weights and statistics are the means of those of several, which are ends of one run.
+
+    Nets that went on from one state lie in one valley of the loss, and their mean is often better than each (Wortsman
+    et al., "Model soups", arXiv 2203.05482; Izmailov et al., arXiv 1803.05407). Nets that were never one do not mix.
+
+    Raises:
+        FileNotFoundError, ValueError: as `weights.load.load_net`; nets of different architectures, or none.
+    """
+    if not sources:
+        raise ValueError("there is no source; expected a folder with a net, or several")
+    net, *others = (load_net(source) for source in sources)
+    for source, other in zip(sources[1:], others, strict=True):
+        if other.architecture != net.architecture:
+            raise ValueError(f"{source} has another architecture than {sources[0]}; expected nets of one run")
+    states = [one.state_dict() for one in (net, *others)]
+    for name, value in states[0].items():
+        if value.is_floating_point():
+            value.copy_(torch.stack([state[name].double() for state in states]).mean(0))
+    return net
 
 
 def within_halves(state: Mapping[str, Tensor], config: MattingConfig) -> dict[str, Tensor]:
@@ -116,4 +142,4 @@ def halved(name: str, value: Tensor) -> Tensor:
 
 if __name__ == "__main__":
     with torch.no_grad():
-        publish(Path(sys.argv[1]), Path(sys.argv[2]))
+        publish([Path(source) for source in sys.argv[1:-1]], Path(sys.argv[-1]))
