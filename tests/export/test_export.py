@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from disks import disk_of
 from mematte import random_mematte
 from nets import SPREAD, assert_close, random_input, random_net, small_config
 from paths import ROOT
@@ -131,6 +132,15 @@ def test_program_to_a_file_and_back(tmp_path):
     for size in SIZES:
         with torch.no_grad():
             assert_close(module(**picture(*size)), matte(model, **picture(*size)), ALPHA)
+
+
+@torch_can
+def test_a_program_on_a_full_disk(tmp_path):
+    """torch's own writer would end the process."""
+    place = tmp_path / "net.pt2"
+    with disk_of(4000), pytest.raises(OSError, match=r"net\.pt2 could not be written: .*; expected") as caught:
+        save_program(shallow(), place, check=False)
+    assert caught.value.errno and "enforce" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
 @pytest.mark.numbers

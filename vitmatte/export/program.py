@@ -8,6 +8,7 @@ the picture's area, and it computes every pixel, known or not.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -67,7 +68,9 @@ def save_program(
             module = program.module()
             with torch.no_grad():
                 subject.check(lambda inputs: module(**inputs), "the exported program's matte")
-        torch.export.save(program, temporary, extra_files={"metadata.json": json.dumps(dict(metadata or {}))})
+        content = io.BytesIO()  # where torch itself cannot write to a file, it ends the process
+        torch.export.save(program, content, extra_files={"metadata.json": json.dumps(dict(metadata or {}))})
+        temporary.write_bytes(content.getbuffer())
 
 
 def check_torch() -> None:
