@@ -134,6 +134,50 @@ def test_program_to_a_file_and_back(tmp_path):
             assert_close(module(**picture(*size)), matte(model, **picture(*size)), ALPHA)
 
 
+@pytest.fixture
+def default_dtype_restored():
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@torch_can
+def test_surroundings_change_no_program(default_dtype_restored):
+    """Autocast and the default dtype of the caller, which tracing would write down."""
+    model = MattingModel(shallow(), Preprocessing())
+    expected, inputs = export_program(model), picture(1, 37, 50)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = export_program(model)
+        assert torch.is_autocast_enabled("cpu")
+    torch.set_default_dtype(torch.float64)
+    double = export_program(model)
+    assert torch.get_default_dtype() == torch.float64
+    torch.set_default_dtype(torch.float32)
+    with torch.inference_mode():
+        inferred = export_program(model)
+    for found in (cast, double, inferred):
+        assert found.graph_module.code == expected.graph_module.code
+        assert {name: value.dtype for name, value in found.state_dict.items()} == {
+            name: value.dtype for name, value in expected.state_dict.items()}
+        with torch.no_grad():
+            assert torch.equal(found.module()(**inputs), expected.module()(**inputs))
+
+
+@pytest.mark.parametrize("write", [export_onnx, save_program])
+def test_files_are_written_in_the_usual_surroundings(write, monkeypatch, tmp_path, default_dtype_restored):
+    def looked_at(*_):
+        assert torch.get_default_dtype() == torch.float32 and not torch.is_autocast_enabled("cpu")
+        raise RuntimeError("looked at")
+
+    for module in (onnx, export):
+        monkeypatch.setattr(module, "Subject", looked_at)
+        monkeypatch.setattr(module, "check_torch", lambda: None)
+    monkeypatch.setattr(onnx, "check_packages", lambda names: None)
+    torch.set_default_dtype(torch.float64)
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError, match="looked at"):
+        write(shallow(), tmp_path / "net")
+    assert torch.get_default_dtype() == torch.float64
+
+
 @torch_can
 def test_a_program_on_a_full_disk(tmp_path):
     """torch's own writer would end the process."""

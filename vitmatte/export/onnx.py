@@ -17,6 +17,7 @@ from ..files import whole_file
 from ..inference.model import MattingModel
 from ..inference.preprocessing import Preprocessing
 from ..model.vitmatte import ViTMatte
+from ..plain import usual_surroundings
 from .subject import Named, Subject
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18  # torch's own
 
 
+@usual_surroundings
 def export_onnx(
     model: MattingModel | ViTMatte,
     path: str | os.PathLike[str],

@@ -19,6 +19,7 @@ import torch
 from ..files import whole_file
 from ..inference.model import MattingModel
 from ..model.vitmatte import ViTMatte
+from ..plain import usual_surroundings
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TORCH = (2, 9)  # 2.8 keeps conditions on the size in the program, which some sizes then break
 
 
+@usual_surroundings
 def export_program(
     model: MattingModel | ViTMatte, *, dtype: torch.dtype | None = None
 ) -> ExportedProgram:
@@ -48,6 +50,7 @@ def export_program(
     return Subject(model, dtype).trace()
 
 
+@usual_surroundings
 def save_program(
     model: MattingModel | ViTMatte,
     path: str | os.PathLike[str],
