@@ -300,10 +300,19 @@ def test_onnxruntimes_refusal_is_an_error_of_ours():
         onnx_runner(b"no net")
 
 
+@pytest.mark.parametrize("opset", [17, 25, 99, 18.5, "18"])
+def test_opsets_that_are_refused_before_any_work(opset, tmp_path):
+    with pytest.raises(ValueError, match=rf"opset is {opset!r}; expected a whole number from 18 to 24"):
+        export_onnx(shallow(), tmp_path / "new" / "net.onnx", opset=opset)
+    assert not list(tmp_path.iterdir())
+
+
 @torch_can
 @pytest.mark.parametrize(("arguments", "said"), [
     (["-o", "net.tflite"], "net.tflite: expected a name that ends in .onnx or .pt2"),
-    (["-o", "net.onnx", "--opset", "17"], "opset is 17; expected 18 or later"),
+    (["-o", "net.onnx", "--opset", "17"], "opset is 17; expected a whole number from 18 to 24"),
+    (["-o", "net.onnx", "--opset", "25", "--model", "huge"], "opset is 25; expected a whole number from 18 to 24"),
+    (["-o", "net.pt2", "--opset", "18"], "--opset is for .onnx; net.pt2 has none: leave --opset out"),
     (["-o", "net.pt2", "--model", "huge"], "no model 'huge'"),
 ])
 def test_errors_of_the_command(arguments, said, monkeypatch, tmp_path, capsys):
