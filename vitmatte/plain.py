@@ -26,6 +26,23 @@ def plain_results(call: Callable[Arguments, Result]) -> Callable[Arguments, Resu
     return run
 
 
+def usual_surroundings(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The same for a function that writes down what it computes: new tensors are float32 in it, whatever the caller's
+    default dtype, which is restored."""
+
+    @functools.wraps(call)
+    def run(*args: Arguments.args, **named: Arguments.kwargs) -> Result:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.inference_mode(False), torch.no_grad(), without_autocast():
+                return call(*args, **named)
+        finally:
+            torch.set_default_dtype(before)
+
+    return run
+
+
 def outside_inference_mode(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """The same for a function that autograd may pass through, where the caller's mode lets it."""
 

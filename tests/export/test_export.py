@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from disks import disk_of
 from mematte import random_mematte
 from nets import SPREAD, assert_close, random_input, random_net, small_config
 from paths import ROOT
@@ -133,6 +134,59 @@ def test_program_to_a_file_and_back(tmp_path):
             assert_close(module(**picture(*size)), matte(model, **picture(*size)), ALPHA)
 
 
+@pytest.fixture
+def default_dtype_restored():
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@torch_can
+def test_surroundings_change_no_program(default_dtype_restored):
+    """Autocast and the default dtype of the caller, which tracing would write down."""
+    model = MattingModel(shallow(), Preprocessing())
+    expected, inputs = export_program(model), picture(1, 37, 50)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = export_program(model)
+        assert torch.is_autocast_enabled("cpu")
+    torch.set_default_dtype(torch.float64)
+    double = export_program(model)
+    assert torch.get_default_dtype() == torch.float64
+    torch.set_default_dtype(torch.float32)
+    with torch.inference_mode():
+        inferred = export_program(model)
+    for found in (cast, double, inferred):
+        assert found.graph_module.code == expected.graph_module.code
+        assert {name: value.dtype for name, value in found.state_dict.items()} == {
+            name: value.dtype for name, value in expected.state_dict.items()}
+        with torch.no_grad():
+            assert torch.equal(found.module()(**inputs), expected.module()(**inputs))
+
+
+@pytest.mark.parametrize("write", [export_onnx, save_program])
+def test_files_are_written_in_the_usual_surroundings(write, monkeypatch, tmp_path, default_dtype_restored):
+    def looked_at(*_):
+        assert torch.get_default_dtype() == torch.float32 and not torch.is_autocast_enabled("cpu")
+        raise RuntimeError("looked at")
+
+    for module in (onnx, export):
+        monkeypatch.setattr(module, "Subject", looked_at)
+        monkeypatch.setattr(module, "check_torch", lambda: None)
+    monkeypatch.setattr(onnx, "check_packages", lambda names: None)
+    torch.set_default_dtype(torch.float64)
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError, match="looked at"):
+        write(shallow(), tmp_path / "net")
+    assert torch.get_default_dtype() == torch.float64
+
+
+@torch_can
+def test_a_program_on_a_full_disk(tmp_path):
+    """torch's own writer would end the process."""
+    place = tmp_path / "net.pt2"
+    with disk_of(4000), pytest.raises(OSError, match=r"net\.pt2 could not be written: .*; expected") as caught:
+        save_program(shallow(), place, check=False)
+    assert caught.value.errno and "enforce" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
 @pytest.mark.numbers
 @pytest.mark.parametrize("changes", [
     {}, {"qkv_bias": False}, {"use_relative_position_embeddings": False}, {"use_absolute_position_embeddings": False},
@@ -246,10 +300,19 @@ def test_onnxruntimes_refusal_is_an_error_of_ours():
         onnx_runner(b"no net")
 
 
+@pytest.mark.parametrize("opset", [17, 25, 99, 18.5, "18"])
+def test_opsets_that_are_refused_before_any_work(opset, tmp_path):
+    with pytest.raises(ValueError, match=rf"opset is {opset!r}; expected a whole number from 18 to 24"):
+        export_onnx(shallow(), tmp_path / "new" / "net.onnx", opset=opset)
+    assert not list(tmp_path.iterdir())
+
+
 @torch_can
 @pytest.mark.parametrize(("arguments", "said"), [
     (["-o", "net.tflite"], "net.tflite: expected a name that ends in .onnx or .pt2"),
-    (["-o", "net.onnx", "--opset", "17"], "opset is 17; expected 18 or later"),
+    (["-o", "net.onnx", "--opset", "17"], "opset is 17; expected a whole number from 18 to 24"),
+    (["-o", "net.onnx", "--opset", "25", "--model", "huge"], "opset is 25; expected a whole number from 18 to 24"),
+    (["-o", "net.pt2", "--opset", "18"], "--opset is for .onnx; net.pt2 has none: leave --opset out"),
     (["-o", "net.pt2", "--model", "huge"], "no model 'huge'"),
 ])
 def test_errors_of_the_command(arguments, said, monkeypatch, tmp_path, capsys):

@@ -116,6 +116,15 @@ def test_a_still_cut_of_one_frame():
         assert torch.equal(result.alpha, here[2]) and result.blended == 0
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.8])
+def test_mattes_are_contiguous_whatever_went_in(strength):
+    frames = clip(frames=3)
+    turned = [(image, true, alpha.t().contiguous().t(), trimap.t().contiguous().t())
+              for image, true, alpha, trimap in frames]
+    for found, expected in zip(steady(turned, strength), steady(frames, strength), strict=True):
+        assert found.alpha.is_contiguous() and torch.equal(found.alpha, expected.alpha)
+
+
 def test_what_is_not_trusted_stays():
     """A subject whose colours change: its own mattes are kept where it has a share."""
     frames = clip(noise=0.2)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..export.onnx import OPSET, PACKAGES, check_packages, export_onnx, normalization
+from ..export.onnx import NEWEST, OPSET, PACKAGES, check_opset, check_packages, export_onnx, normalization
 from ..export.program import check_torch, save_program
 from ..files import check_can_write
 from ..inference.context import PRECISIONS
@@ -30,7 +30,8 @@ def register(commands: Any) -> argparse.ArgumentParser:
                              "normalised and padded by you (default: %(default)s)")
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="default: %(default)s")
     model_options.add_normalization(parser)
-    parser.add_argument("--opset", type=int, default=OPSET, help="of ONNX (default: %(default)s)")
+    parser.add_argument("--opset", type=int, metavar="NUMBER",
+                        help=f"of ONNX, {OPSET} to {NEWEST}, for .onnx alone (default: {OPSET})")
     parser.add_argument("--no-check", action="store_true", help="do not compare the file with this library")
     return parser
 
@@ -38,6 +39,11 @@ def register(commands: Any) -> argparse.ArgumentParser:
 def _export(options: argparse.Namespace) -> int:
     if options.output.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"{options.output}: expected a name that ends in .onnx or .pt2")
+    opset = OPSET if options.opset is None else options.opset
+    if options.opset is not None:
+        if options.output.suffix != ".onnx":
+            raise ValueError(f"--opset is for .onnx; {options.output} has none: leave --opset out")
+        check_opset(opset)
     check_can_write(options.output)
     check_torch()
     if options.output.suffix == ".onnx":
@@ -51,7 +57,7 @@ def _export(options: argparse.Namespace) -> int:
         notes["normalization"] = f"to be done before: {normalization(model.preprocessing)}"
     what = model if options.inputs == "image" else model.net
     if options.output.suffix == ".onnx":
-        export_onnx(what, options.output, opset=options.opset, metadata=notes, check=not options.no_check)
+        export_onnx(what, options.output, opset=opset, metadata=notes, check=not options.no_check)
     else:
         save_program(what, options.output, metadata=notes, check=not options.no_check)
     sys.stdout.write(f"{options.output}\n")

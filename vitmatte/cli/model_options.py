@@ -23,8 +23,9 @@ def add(parser: argparse.ArgumentParser, *, refine: float | None = None) -> None
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
     parser.add_argument("--strategy", choices=STRATEGIES, default="auto",
                         help="exact: every token attends to all; local: within a reach, computed only where the trimap "
-                             "is unknown; grid: among every second one; auto: local where the model was made for it, "
-                             "else exact (default: %(default)s)")
+                             "is unknown; grid: among every second one, but local where the model was made for it, as "
+                             "the bundled one; auto: local where the model was made for it, else exact "
+                             "(default: %(default)s)")
     parser.add_argument("--reach", type=int, metavar="TOKENS", help="of local attention (default: the model's own)")
     add_refine(parser, refine)
     parser.add_argument("--memory-limit", type=float, metavar="MB",

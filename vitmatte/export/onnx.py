@@ -17,6 +17,7 @@ from ..files import whole_file
 from ..inference.model import MattingModel
 from ..inference.preprocessing import Preprocessing
 from ..model.vitmatte import ViTMatte
+from ..plain import usual_surroundings
 from .subject import Named, Subject
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ from .program import check_torch
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 OPSET = 18  # torch's own
+NEWEST = 24  # later ones get the wrong version of the format, or none
 
 
+@usual_surroundings
 def export_onnx(
     model: MattingModel | ViTMatte,
     path: str | os.PathLike[str],
@@ -42,21 +45,20 @@ def export_onnx(
     Args:
         model, dtype: see `export_program`; the file's inputs and outputs have its names and types.
         path: of the file.
-        opset: of ONNX, 18 or later.
+        opset: of ONNX, 18 to 24.
         metadata: kept in the file beside what its input must be made like.
         check: run the file in onnxruntime at three sizes, none of which is the one traced with, and compare with this
             library.
 
     Raises:
-        ValueError: see `export_program`; an opset before 18.
+        ValueError: see `export_program`; another opset.
         RuntimeError: a package is missing, this torch is too old, the opset cannot be had, or the check failed; the
             message says which.
         OSError: the file cannot be written.
     """
+    check_opset(opset)
     check_torch()
     check_packages(PACKAGES if check else PACKAGES[:2])
-    if opset < OPSET:
-        raise ValueError(f"opset is {opset}; expected {OPSET} or later")
     with whole_file(path) as temporary:
         subject = Subject(model, dtype)
         proto = _as_onnx(subject, opset)
@@ -135,6 +137,12 @@ def _describe(proto: Any, subject: Subject, metadata: Mapping[str, str]) -> None
 def normalization(preprocessing: Preprocessing) -> str:
     """The means and deviations, for people who read the file."""
     return f"mean {list(preprocessing.mean)}, standard deviation {list(preprocessing.std)}"
+
+
+def check_opset(opset: int) -> None:
+    """Raises ValueError for an opset that files are not written in."""
+    if not isinstance(opset, int) or not OPSET <= opset <= NEWEST:
+        raise ValueError(f"opset is {opset!r}; expected a whole number from {OPSET} to {NEWEST}")
 
 
 def check_packages(names: tuple[str, ...]) -> None:

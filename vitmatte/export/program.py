@@ -8,6 +8,7 @@ the picture's area, and it computes every pixel, known or not.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import torch
 from ..files import whole_file
 from ..inference.model import MattingModel
 from ..model.vitmatte import ViTMatte
+from ..plain import usual_surroundings
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 TORCH = (2, 9)  # 2.8 keeps conditions on the size in the program, which some sizes then break
 
 
+@usual_surroundings
 def export_program(
     model: MattingModel | ViTMatte, *, dtype: torch.dtype | None = None
 ) -> ExportedProgram:
@@ -47,6 +50,7 @@ def export_program(
     return Subject(model, dtype).trace()
 
 
+@usual_surroundings
 def save_program(
     model: MattingModel | ViTMatte,
     path: str | os.PathLike[str],
@@ -67,7 +71,9 @@ def save_program(
             module = program.module()
             with torch.no_grad():
                 subject.check(lambda inputs: module(**inputs), "the exported program's matte")
-        torch.export.save(program, temporary, extra_files={"metadata.json": json.dumps(dict(metadata or {}))})
+        content = io.BytesIO()  # where torch itself cannot write to a file, it ends the process
+        torch.export.save(program, content, extra_files={"metadata.json": json.dumps(dict(metadata or {}))})
+        temporary.write_bytes(content.getbuffer())
 
 
 def check_torch() -> None:

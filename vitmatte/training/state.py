@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,11 +87,10 @@ def save(training: Training, folder: Path) -> None:
         "optimizers": [optimizer.state_dict() for optimizer in training.optimizers],
         "step": training.step, "composites": training.composites, "seconds": training.seconds, "best": training.best,
     }
+    written = io.BytesIO()  # where torch itself cannot write to a file, its error does not say why
+    torch.save(content, written)
     with whole_file(folder / STATE) as path:
-        try:
-            torch.save(content, path)
-        except RuntimeError as error:  # torch's word for a full disk
-            raise OSError(f"the disk is full or fails ({str(error).splitlines()[0]})") from error
+        path.write_bytes(written.getbuffer())
 
 
 def resume(recipe: Recipe, device: torch.device) -> Training:

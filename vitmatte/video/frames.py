@@ -13,7 +13,7 @@ from ..checks import check_image, check_plane, check_tensor, unequal
 def check_frame(
     image: Tensor, planes: Mapping[str, Tensor], before: tuple[int, ...] | None = None
 ) -> tuple[Tensor, list[Tensor]]:
-    """The picture [H, W, 3] and copies of the planes [H, W], as float32 on the picture's device.
+    """The picture [H, W, 3] and contiguous copies of the planes [H, W], as float32 on the picture's device.
 
     Args:
         image: [H, W, 3 or 4], floating point in 0..1; a fourth channel is left out.
@@ -37,7 +37,7 @@ def check_frame(
             raise ValueError(f"{name} has shape {list(plane.shape)}; expected one frame, [height, width]")
         if tuple(plane.shape) != size:
             raise ValueError(unequal("image", size, name, tuple(plane.shape), plane))
-        found.append(plane.to(image.device, torch.float32, copy=True))
+        found.append(plane.to(image.device, torch.float32, copy=True, memory_format=torch.contiguous_format))
     return image[..., :3].float(), found
 
 
