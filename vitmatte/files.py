@@ -23,6 +23,7 @@ REMEDIES = {
     "EROFS": "expected a disk that can be written; give a folder on another one",
     "ENOSPC": "expected room on the disk; make some, or give a folder on another one",
     "EDQUOT": "expected room in this user's share of the disk; make some, or give a folder on another one",
+    "EFBIG": "expected files of this size to be allowed; raise the limit (ulimit -f), or give a folder on another disk",
     "ENAMETOOLONG": "expected names as long as the disk takes, mostly 255 bytes for each; give shorter ones",
     "ENOENT": "expected a folder, or a place where one can be made; give another folder, or see whether its drive is "
               "there",

@@ -96,6 +96,7 @@ def test_places_where_no_folder_can_be(idle, capsys, name, place):
     (errno.EROFS, "expected a disk that can be written; give a folder on another one"),
     (errno.ENODEV, "expected a drive that is there; connect it"),
     (errno.ENOSPC, "expected room on the disk; make some"),
+    (errno.EFBIG, "expected files of this size to be allowed; raise the limit"),
 ])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_folders_that_cannot_be_made_or_written(idle, monkeypatch, capsys, name, number, said):

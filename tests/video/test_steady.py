@@ -203,6 +203,7 @@ def test_what_is_given_stays_as_it_is():
     ({"strength": math.nan}, "strength is nan"),
     ({"strength": 0.5, "ahead": -1}, "ahead is -1; expected a whole number"),
     ({"strength": 0.5, "ahead": 1.5}, "ahead is 1.5"),
+    ({"strength": 0.5, "motion": 3}, "motion is 3; expected a function of two pictures"),
 ])
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -84,7 +84,7 @@ class Steady:
             built-in `flow_between`: that of a model, for instance.
 
     Raises:
-        ValueError: for a strength outside 0..1, or ahead below 0 or no whole number.
+        ValueError: for a strength outside 0..1, ahead below 0 or no whole number, or a motion that is no function.
     """
 
     def __init__(self, strength: float, *, ahead: int = AHEAD, motion: Motion | None = None) -> None:
@@ -93,6 +93,8 @@ class Steady:
             raise ValueError(f"strength is {strength!r}; expected a number from 0 (off) to 1")
         if not isinstance(ahead, int) or isinstance(ahead, bool) or ahead < 0:
             raise ValueError(f"ahead is {ahead!r}; expected a whole number of frames, 0 or more")
+        if motion is not None and not callable(motion):
+            raise ValueError(f"motion is {motion!r}; expected a function of two pictures, or nothing")
         self.ahead, self.motion = ahead, motion
         self._waiting: list[_Frame] = []
         self._last: _Frame | None = None
