@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import ParamSpec, TypeVar
 
@@ -29,14 +29,14 @@ def plain_results(call: Callable[Arguments, Result]) -> Callable[Arguments, Resu
 def usual_surroundings(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """The same for a function that writes down what it computes: new tensors are float32 in it, whatever the caller's
     default dtype, which is restored."""
+    call = plain_results(call)
 
     @functools.wraps(call)
     def run(*args: Arguments.args, **named: Arguments.kwargs) -> Result:
         before = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
-            with torch.inference_mode(False), torch.no_grad(), without_autocast():
-                return call(*args, **named)
+            return call(*args, **named)
         finally:
             torch.set_default_dtype(before)
 
@@ -56,10 +56,10 @@ def outside_inference_mode(call: Callable[Arguments, Result]) -> Callable[Argume
 
 
 @contextmanager
-def without_autocast() -> Iterator[None]:
+def without_autocast(devices: Sequence[str] = AUTOCAST) -> Iterator[None]:
     """Within it precisions are those of the tensors, whatever the caller runs in."""
     with ExitStack() as stack:
-        for device in AUTOCAST:
+        for device in devices:
             try:
                 if torch.is_autocast_enabled(device):
                     stack.enter_context(torch.autocast(device, enabled=False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import cast
@@ -14,6 +13,7 @@ from torch import Tensor
 from ..model.vitdet import VitDet
 from ..model.vitmatte import ViTMatte
 from ..padding import Span
+from ..plain import without_autocast
 from ..trimap.known import unknown_area
 from .bands import transformer_features
 from .context import Context, Region
@@ -86,7 +86,7 @@ def compute(setting: Setting, frames: Sequence[Frame], step: Callable[[float], N
     for first in range(0, len(frames), together):
         group = frames[first:first + together]
         report = partial(_part, step, first, len(group), len(frames))
-        with _no_autocast(setting.device):
+        with without_autocast([setting.device.type]):
             _compute_group(setting, group, report)
 
 
@@ -167,14 +167,6 @@ def _rectangle(features: Tensor, rows: Span, columns: Span) -> Tensor:
 def _one_of(features: Region, number: int, rows: Span, columns: Span) -> Tensor:
     """One picture's rectangle of a feature map."""
     return features(rows, columns)[number:number + 1]
-
-
-def _no_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """A context in which the precision is the one that was asked for, whatever the caller runs in."""
-    try:
-        return torch.autocast(device.type, enabled=False)
-    except RuntimeError:  # a device that knows no autocast
-        return nullcontext()
 
 
 def _check_finite(context: Context, dtype: torch.dtype) -> None:

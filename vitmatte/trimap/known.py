@@ -41,8 +41,7 @@ def doubts(trimap: Tensor) -> list[str]:
     frames = trimap if trimap.ndim == 3 else trimap.unsqueeze(0)
     thin, soft, unknown = True, True, False
     for frame in frames:
-        foreground, background = known_areas(frame)
-        area = ~(foreground | background)
+        area = unknown_area(frame)
         if not bool(area.any()):
             continue
         unknown = True

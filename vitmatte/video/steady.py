@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..checks import check_number, check_tensor
 from ..plain import plain_results
-from ..trimap.known import known_areas
+from ..trimap.known import unknown_area
 from .field import Flow, at, sample
 from .flow import Levels, flow_between, pyramid_of
 from .frames import check_frame, planes_of
@@ -133,8 +133,7 @@ class Steady:
         return rest
 
     def _frame(self, image: Tensor, alpha: Tensor, trimap: Tensor) -> _Frame:
-        foreground, background = known_areas(trimap)
-        unknown = ~(foreground | background)
+        unknown = unknown_area(trimap)
         planes, last = planes_of(image), self._last
         levels = pyramid_of(planes)
         cut = last is not None and is_cut(last.levels, levels)
